@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The on-disk format of a dump: the only contract between libleaktrace.so (writer) and leaktrace (reader).
+ *
+ * A dump is a header of one page, then chunks back to back, each a multiple of LEAKTRACE_CHUNK_ALIGN bytes. A chunk holds
+ * `count` committed records of `record_size` bytes (STRINGS: `count` committed bytes); what lies behind them is garbage.
+ * The writer stores a record first and then raises `count` with release order, so a dump is valid at every instant, also
+ * when its writer was killed. All integers are in the byte order of the writer's CPU; `endian` tells.
+ *
+ * Two sorts of file share the format: the dump of one process image (its process record is in the header), and the output
+ * of `leaktrace merge` (flag MERGED; process records in PROCESSES chunks, and SITES, BLOCKS, EVENTS, INHERITED name theirs
+ * by `process`, an index over all PROCESSES records; in a dump of one image that field is 0).
+ *
+ * References:
+ *   string   u32: offset in the file divided by 8, of a struct leaktrace_string; 0 is "none".
+ *   node     u32: index over all FRAMES (or RFRAMES) records; 0 is the root and has no record: records count from 1.
+ *   module   u32: index over all MODULES records, counting from 1; 0 is "no module", the offset is then an address.
+ *   site     u32: `id` of a SITES record in the same process.
+ * `first` in a chunk's header is the index of its first record, so chunks of a type may lie in any order.
+ *
+ * Changelog (minor: what a reader may skip; major: what it may not):
+ *   1.0  first version.
+ */
+#ifndef LEAKTRACE_DUMP_FORMAT_H
+#define LEAKTRACE_DUMP_FORMAT_H
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LEAKTRACE_DUMP_MAGIC "LEAKTRC\n"
+#define LEAKTRACE_DUMP_MAJOR 1
+#define LEAKTRACE_DUMP_MINOR 0
+#define LEAKTRACE_DUMP_ENDIAN 0x01020304u
+#define LEAKTRACE_DUMP_SUFFIX ".ltd"
+#define LEAKTRACE_HEADER_SIZE 4096
+#define LEAKTRACE_CHUNK_ALIGN 4096
+#define LEAKTRACE_CHUNK_MAGIC 0x4b4e4843u /* "CHNK" */
+#define LEAKTRACE_EPOCHS 8
+#define LEAKTRACE_BUILD_ID_MAX 32
+
+enum leaktrace_role {
+	LEAKTRACE_ROLE_OTHER = 0,
+	LEAKTRACE_ROLE_MASTER = 1, /* first traced image of the session (scope r: the first that holds R) */
+	LEAKTRACE_ROLE_FORK = 2,   /* made by fork, not exec'd since */
+	LEAKTRACE_ROLE_PSOCK = 3,  /* `.workRSOCK` or `MASTER=` in its command line */
+};
+
+enum leaktrace_end_kind {
+	LEAKTRACE_END_NONE = 0, /* running, or killed: the reader finds out which */
+	LEAKTRACE_END_EXIT = 1, /* exit() or return from main; end_code is the status */
+	LEAKTRACE_END__EXIT = 2, /* _exit, _Exit, quick_exit; end_code is the status */
+	LEAKTRACE_END_SIGNAL = 3, /* end_code is the signal's number */
+	LEAKTRACE_END_EXEC = 4, /* replaced by another image in the same PID */
+};
+
+enum leaktrace_process_flag {
+	LEAKTRACE_PROCESS_R = 1u << 0,             /* an R runtime was found in the image */
+	LEAKTRACE_PROCESS_R_STACKS = 1u << 1,      /* R call stacks are recorded */
+	LEAKTRACE_PROCESS_NATIVE_STACKS = 1u << 2, /* native stacks are recorded */
+	LEAKTRACE_PROCESS_SAMPLED = 1u << 3,       /* figures are scaled samples, see sample_bytes */
+	LEAKTRACE_PROCESS_FORK_TASK = 1u << 4,     /* a forked worker that got no task by R_Unserialize: its whole life until
+	                                              its R_Serialize is task 1; blocks of task 0 are that task's */
+	LEAKTRACE_PROCESS_FULL = 1u << 5,          /* the file reached max_size, or the disk was full: see dropped_* */
+	LEAKTRACE_PROCESS_BLOCKS_FINAL = 1u << 6,  /* the BLOCKS of blocks_generation were written at the process's end; without
+	                                              it they are those of an earlier moment (the end of a task) */
+	LEAKTRACE_PROCESS_INHERIT_LOST = 1u << 7,  /* the fork caught the live table in an update: what was inherited is unknown */
+};
+
+/* Which process image: unique over hosts, boots, reuse of PIDs, and exec. All zero: none. */
+struct leaktrace_key {
+	uint64_t machine; /* hash of host name, boot id and PID name space */
+	uint64_t start;   /* start time of the process in clock ticks since boot, field 22 of /proc/PID/stat */
+	uint32_t pid;
+	uint32_t image; /* 0, 1, 2 … for the traced images of one process, in the order of their exec */
+};
+static_assert(sizeof(struct leaktrace_key) == 24, "on-disk size");
+
+/* All that is known of a process image. Counters are stored relaxed and may be one operation apart after a kill;
+ * allocations and frees in total are the sums over SITES. */
+struct leaktrace_process {
+	struct leaktrace_key key;
+	struct leaktrace_key parent;      /* nearest traced ancestor; for an exec'd image its predecessor in the same PID */
+	struct leaktrace_key forked_from; /* the image that called fork, for role FORK */
+	uint32_t ppid;                    /* parent's PID at the start of the image */
+	uint32_t uid;
+	uint32_t role;  /* enum leaktrace_role */
+	uint32_t flags; /* enum leaktrace_process_flag */
+	uint32_t exe, host, session, r_note; /* strings; r_note: why R stacks are off, for people */
+	uint32_t cmdline;                    /* string: the arguments, each ended by a NUL byte (inside length) */
+	uint32_t dir;                        /* string: the session's directory */
+	int64_t start_ns, end_ns;            /* CLOCK_REALTIME, ns since 1970; end_ns 0: unknown */
+	uint32_t end_kind; /* enum leaktrace_end_kind; stored last, with release order */
+	int32_t end_code;
+	uint32_t r_version;  /* 40202 is R 4.2.2; 0: no R */
+	uint32_t depth;      /* option depth */
+	uint64_t sample_bytes; /* option sample; 0: exact */
+	uint64_t max_size;     /* option max_size, bytes */
+	uint64_t first_site;   /* lowest site id of this image; a fork child's inherited blocks have lower ones */
+	uint64_t tasks;        /* tasks completed (R_Serialize in a worker, leaktrace_task_end) */
+	uint64_t live_blocks, live_bytes; /* born in this image and not yet freed */
+	uint64_t peak_live_bytes;
+	uint64_t peak_seq;     /* number of times live_bytes rose above its highest value so far; see struct leaktrace_site */
+	uint64_t inherited_blocks, inherited_bytes;             /* live at the fork, born in an ancestor */
+	uint64_t inherited_freed_blocks, inherited_freed_bytes; /* of these, freed here since */
+	uint64_t dropped_allocations; /* not recorded: no room for the site, or in the live table */
+	uint64_t dropped_blocks;      /* recorded in their site, but missing from BLOCKS */
+	uint64_t unknown_frees;       /* frees of blocks never seen allocated */
+	uint64_t max_rss;             /* bytes, ru_maxrss at the end; 0: unknown */
+	uint64_t tracer_bytes;        /* private memory of the tracer itself */
+	uint32_t blocks_generation;   /* BLOCKS and INHERITED chunks of this generation are complete; 0: none yet */
+	uint32_t boot_id;             /* string */
+	uint64_t pid_namespace;       /* inode of the PID name space: a PID means something only inside it */
+	uint64_t reserved[11];
+};
+static_assert(sizeof(struct leaktrace_process) == 384, "on-disk size");
+
+struct leaktrace_header {
+	char magic[8]; /* LEAKTRACE_DUMP_MAGIC, without its NUL */
+	uint16_t major, minor;
+	uint32_t endian;
+	uint32_t header_size;  /* LEAKTRACE_HEADER_SIZE */
+	uint32_t pointer_size; /* of the traced process, bytes */
+	uint64_t committed;    /* bytes of the file that hold complete chunks (headers valid), from its start; release order */
+	uint32_t flags;        /* enum leaktrace_header_flag */
+	uint32_t chunks;       /* number of chunks below `committed`, informative */
+	uint64_t reserved[8];
+	struct leaktrace_process process; /* of a dump of one image; zero in a merged one */
+};
+static_assert(offsetof(struct leaktrace_header, committed) == 24, "on-disk offset");
+static_assert(offsetof(struct leaktrace_header, process) == 104, "on-disk offset");
+static_assert(sizeof(struct leaktrace_header) <= LEAKTRACE_HEADER_SIZE, "header fits its page");
+
+enum leaktrace_header_flag {
+	LEAKTRACE_HEADER_MERGED = 1u << 0,
+};
+
+enum leaktrace_chunk_type {
+	LEAKTRACE_CHUNK_FREE = 0,      /* room without contents: skip */
+	LEAKTRACE_CHUNK_STRINGS = 1,   /* struct leaktrace_string, each 8-byte aligned; record_size 1, count in bytes */
+	LEAKTRACE_CHUNK_MODULES = 2,   /* struct leaktrace_module */
+	LEAKTRACE_CHUNK_FRAMES = 3,    /* struct leaktrace_frame */
+	LEAKTRACE_CHUNK_RFRAMES = 4,   /* struct leaktrace_rframe */
+	LEAKTRACE_CHUNK_SITES = 5,     /* struct leaktrace_site */
+	LEAKTRACE_CHUNK_BLOCKS = 6,    /* struct leaktrace_block: blocks live when the generation was written */
+	LEAKTRACE_CHUNK_INHERITED = 7, /* struct leaktrace_inherited: per ancestor's site, what this process still holds */
+	LEAKTRACE_CHUNK_EVENTS = 8,    /* struct leaktrace_event */
+	LEAKTRACE_CHUNK_PROCESSES = 9, /* struct leaktrace_process; only in a merged file */
+	/* reserved for later versions: 16 VERDICTS, 17 SAMPLES, 18 RHEAP */
+};
+
+struct leaktrace_chunk {
+	uint32_t magic; /* LEAKTRACE_CHUNK_MAGIC */
+	uint32_t type;  /* enum leaktrace_chunk_type */
+	uint64_t size;  /* bytes, this header included */
+	uint32_t record_size;
+	uint32_t generation; /* BLOCKS, INHERITED: counts if equal to the process's blocks_generation */
+	uint64_t first;      /* index of the first record (FRAMES, RFRAMES, MODULES: from 1; else from 0) */
+	uint64_t count;      /* committed records (STRINGS: bytes); release order */
+	uint64_t reserved;
+};
+static_assert(sizeof(struct leaktrace_chunk) == 48, "on-disk size");
+
+/* Followed by `length` bytes and a NUL, padded with zeros to a multiple of 8. */
+struct leaktrace_string {
+	uint32_t length;
+	char bytes[];
+};
+
+enum leaktrace_module_flag {
+	LEAKTRACE_MODULE_R = 1u << 0,      /* holds the R runtime (libR.so, or the executable) */
+	LEAKTRACE_MODULE_TRACER = 1u << 1, /* libleaktrace.so itself */
+	LEAKTRACE_MODULE_MAIN = 1u << 2,   /* the executable */
+	LEAKTRACE_MODULE_VDSO = 1u << 3,
+};
+
+/* A loaded object; loaded again after dlclose it gets a new record. */
+struct leaktrace_module {
+	uint64_t base;       /* load bias: address = base + offset; offsets are the ELF file's own virtual addresses */
+	uint64_t start, end; /* addresses that it covered */
+	int64_t load_ns, unload_ns; /* CLOCK_REALTIME; load_ns: when first seen; unload_ns 0: still there */
+	uint32_t path;       /* string, absolute */
+	uint32_t flags;      /* enum leaktrace_module_flag */
+	uint32_t build_id_size; /* bytes; 0: none */
+	uint32_t reserved;
+	uint8_t build_id[LEAKTRACE_BUILD_ID_MAX];
+};
+static_assert(sizeof(struct leaktrace_module) == 88, "on-disk size");
+
+/* A node of the trie of native stacks: a frame, and in `parent` the rest of the stack outwards. */
+struct leaktrace_frame {
+	uint64_t offset; /* of the return address in the module: look up offset - 1 */
+	uint32_t parent;
+	uint32_t module;
+};
+static_assert(sizeof(struct leaktrace_frame) == 16, "on-disk size");
+
+/* A node of the trie of R call stacks. */
+struct leaktrace_rframe {
+	uint32_t parent;
+	uint32_t call;      /* string: name of the function called, as R's traceback() begins: `f`; `pkg::f` gives `f` */
+	uint32_t namespace; /* string: the function's name space; 0: global environment or unknown */
+	uint32_t file;      /* string: where the call stands in the source; 0: R kept none */
+	uint32_t line;      /* 0: unknown */
+	uint32_t reserved;
+};
+static_assert(sizeof(struct leaktrace_rframe) == 24, "on-disk size");
+
+enum leaktrace_site_flag {
+	LEAKTRACE_SITE_R_HEAP = 1u << 0, /* taken by R's own allocator: pages of small nodes, large vectors */
+	LEAKTRACE_SITE_CUT = 1u << 1,    /* the native stack was cut at option depth: frames towards main are missing */
+	LEAKTRACE_SITE_R_CUT = 1u << 2,  /* likewise the R stack */
+};
+
+/* An allocation site: one (native stack, R stack) of one process, with its counters. realloc counts as a free and an
+ * allocation, as in Valgrind.
+ * live blocks = allocations - frees, live bytes = allocated_bytes - freed_bytes.
+ * live at the process's peak: peak_blocks, peak_bytes if peak_seen == process.peak_seq, else the present live figures.
+ * Live by birth: blocks born outside any task are in startup_*, those of task t (from 1) in epoch[(t-1) >> epoch_shift]. */
+struct leaktrace_site {
+	uint32_t id;
+	uint32_t process; /* merged files only */
+	uint32_t native;  /* node of the innermost frame: the return address into the caller of malloc */
+	uint32_t r;       /* node of the innermost R call; 0: none */
+	uint32_t flags;   /* enum leaktrace_site_flag */
+	uint32_t epoch_shift;
+	uint64_t allocations, allocated_bytes, frees, freed_bytes;
+	uint64_t temporary; /* freed by their thread before its next allocation */
+	uint64_t peak_seen, peak_blocks, peak_bytes;
+	uint64_t startup_blocks, startup_bytes;
+	struct {
+		uint64_t blocks, bytes;
+	} epoch[LEAKTRACE_EPOCHS];
+	uint64_t reserved[3];
+};
+static_assert(sizeof(struct leaktrace_site) == 256, "on-disk size");
+
+struct leaktrace_block {
+	uint64_t address;
+	uint64_t size; /* bytes, as asked for */
+	uint32_t site;
+	uint32_t task; /* 0: outside any task */
+	uint32_t process; /* merged files only */
+	uint32_t flags;   /* reserved for the leak kind */
+};
+static_assert(sizeof(struct leaktrace_block) == 32, "on-disk size");
+
+/* What a fork child still holds of its ancestors' blocks: `site` is an id in the image that made the block. That is
+ * forked_from if site >= its first_site, else forked_from's forked_from, and so on. */
+struct leaktrace_inherited {
+	uint64_t blocks, bytes;
+	uint32_t site;
+	uint32_t process; /* merged files only */
+};
+static_assert(sizeof(struct leaktrace_inherited) == 24, "on-disk size");
+
+enum leaktrace_event_type {
+	LEAKTRACE_EVENT_FORK = 1,       /* pid: child; from here on it has a dump of its own */
+	LEAKTRACE_EVENT_CHILD_END = 2,  /* pid: child; value: its wait status, as waitpid() gives it */
+	LEAKTRACE_EVENT_MARK = 3,       /* text: label of leaktrace_mark() */
+	LEAKTRACE_EVENT_EXEC_FAILED = 4, /* value: errno; the image went on */
+	LEAKTRACE_EVENT_NOTE = 5,       /* text: a problem of the tracer, for people */
+};
+
+struct leaktrace_event {
+	int64_t time_ns; /* CLOCK_REALTIME */
+	int64_t value;
+	uint32_t type; /* enum leaktrace_event_type */
+	uint32_t pid;
+	uint32_t text;    /* string */
+	uint32_t process; /* merged files only */
+};
+static_assert(sizeof(struct leaktrace_event) == 32, "on-disk size");
+
+#endif

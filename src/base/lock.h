@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A spin lock for short sections that call nothing. Ranks, lowest taken first (docs/ARCHITECTURE.md has the story):
+ *   1 modules, 2 intern, 3 live-table shard, 4 dump growth.
+ * A thread that holds a lock may take only locks of a higher rank. After a fork the child resets all of them
+ * (lt_fork_child): thanks to the gate nobody held one, but for a child made by a raw system call.
+ */
+#ifndef LT_LOCK_H
+#define LT_LOCK_H
+
+#include "base/atomic.h"
+#include "base/sys.h"
+
+struct lt_lock {
+	int held;
+};
+
+/* Returns 0 when taken, -EBUSY when not within some milliseconds: for contexts that may have interrupted the holder. */
+static inline int lt_lock_try(struct lt_lock *lock)
+{
+	for (unsigned spin = 0; spin < 20000; spin++) {
+		if (!lt_load_relaxed(&lock->held) && !lt_exchange_acquire(&lock->held, 1)) /* pairs with lt_unlock */
+			return 0;
+		if (spin >= 64)
+			lt_sys_yield();
+	}
+	return -EBUSY;
+}
+
+static inline void lt_lock(struct lt_lock *lock)
+{
+	for (unsigned spin = 0; lt_exchange_acquire(&lock->held, 1); spin++) /* pairs with lt_unlock */
+		while (lt_load_relaxed(&lock->held))
+			if (++spin >= 64)
+				lt_sys_yield();
+}
+
+static inline void lt_unlock(struct lt_lock *lock)
+{
+	lt_store_release(&lock->held, 0); /* pairs with the acquiring exchanges above */
+}
+
+#endif

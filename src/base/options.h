@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * LEAKTRACE_OPTIONS: `key=value:key=value`, read once at the start of an image.
+ */
+#ifndef LT_OPTIONS_H
+#define LT_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum lt_scope { LT_SCOPE_AUTO, LT_SCOPE_ALL, LT_SCOPE_R };
+
+struct lt_options {
+	char dir[4000]; /* as given; empty: default */
+	char log[4000]; /* as given; empty: none */
+	enum lt_scope scope;
+	uint64_t sample;   /* bytes; 0: every allocation */
+	uint32_t depth;    /* native frames, 1 … LT_DEPTH_MAX */
+	uint64_t max_size; /* bytes */
+	bool verdict;
+	bool active;
+	bool signals; /* catch fatal signals whose disposition is the default */
+};
+
+#define LT_DEPTH_MAX 1024
+
+extern struct lt_options lt_options;
+
+/* Sets lt_options from `text` (NULL: defaults). An unknown key or a bad value is left at its default and calls
+ * `complain(what, which)` once; `which` is cut out of the text. Only at start, one thread. */
+void lt_options_parse(const char *text, void (*complain)(const char *what, const char *which));
+
+#endif

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Two sets of chunks in turn: a generation is written into the set that is not valid at the moment, then made valid by its
+ * number in the process record. So at any instant one complete list is there, and repeated writing (a forked worker's, at the
+ * end of each task) needs no more room than two lists.
+ */
+#include "dump/blocks.h"
+#include "base/arena.h"
+#include "base/atomic.h"
+#include "base/sys.h"
+#include "dump/dump.h"
+#include "trace/intern.h"
+#include "trace/live.h"
+#include <signal.h>
+#include <string.h>
+
+#define CHUNKS 4096
+#define BATCH_BYTES (UINT64_C(256) << 10)
+
+struct list {
+	struct leaktrace_chunk *chunks[CHUNKS];
+	uint32_t count; /* chunks there are */
+	uint32_t used;  /* of these, in the present generation */
+};
+
+static struct list *lists[2][2]; /* [set][0 blocks, 1 inherited] */
+static int busy;
+
+struct writing {
+	struct list *blocks;
+	uint32_t generation;
+	uint64_t left; /* estimate, for the size of the next chunk */
+	uint64_t dropped;
+	uint32_t first_site;
+	struct leaktrace_inherited *inherited; /* by ancestors' site id; NULL: none or no memory */
+};
+
+static void *room(struct list *list, uint32_t type, uint32_t record_size, uint32_t generation, uint64_t records)
+{
+	for (;;) {
+		if (list->used) {
+			struct leaktrace_chunk *chunk = list->chunks[list->used - 1];
+			if (sizeof *chunk + (chunk->count + 1) * record_size <= chunk->size)
+				return (char *)(chunk + 1) + chunk->count * record_size;
+		}
+		if (list->used == list->count) {
+			uint64_t bytes = (records ? records : 1) * record_size;
+			if (list->count == CHUNKS)
+				return NULL;
+			struct leaktrace_chunk *chunk = lt_dump_chunk(type, record_size, bytes < BATCH_BYTES ? bytes : BATCH_BYTES);
+			if (!chunk)
+				return NULL;
+			list->chunks[list->count++] = chunk;
+		}
+		struct leaktrace_chunk *chunk = list->chunks[list->used++];
+		lt_store_release(&chunk->count, 0); /* an old generation's chunk is empty before it is the new one's */
+		lt_store_release(&chunk->generation, generation);
+	}
+}
+
+static void commit(struct list *list)
+{
+	struct leaktrace_chunk *chunk = list->chunks[list->used - 1];
+	lt_store_release(&chunk->count, chunk->count + 1); /* pairs with the reader of the file */
+}
+
+static bool write_block(const struct lt_block *block, void *arg)
+{
+	struct writing *w = arg;
+	if (block->site < w->first_site) {
+		if (w->inherited) {
+			w->inherited[block->site].blocks++;
+			w->inherited[block->site].bytes += block->size;
+		}
+		return true;
+	}
+	struct leaktrace_block *record =
+		w->dropped ? NULL : room(w->blocks, LEAKTRACE_CHUNK_BLOCKS, sizeof *record, w->generation, w->left);
+	if (!record) {
+		w->dropped++;
+		return true;
+	}
+	*record = (struct leaktrace_block){
+		.address = block->address, .size = block->size, .site = block->site, .task = block->task,
+	};
+	commit(w->blocks);
+	if (w->left)
+		w->left--;
+	return true;
+}
+
+static bool make_lists(unsigned set)
+{
+	for (unsigned i = 0; i < 2; i++) {
+		if (!lists[set][i])
+			lists[set][i] = lt_map(sizeof *lists[set][i]);
+		if (!lists[set][i])
+			return false;
+		lists[set][i]->used = 0;
+	}
+	return true;
+}
+
+void lt_blocks_write(bool final, bool patient)
+{
+	struct leaktrace_process *process = lt_process;
+	uint64_t all = ~UINT64_C(0), before;
+	if (!lt_dump_open() || lt_exchange_acquire(&busy, 1)) /* pairs with the store at the end */
+		return;
+	struct writing w = { .generation = process->blocks_generation + 1, .first_site = lt_site_first() };
+	unsigned set = w.generation & 1;
+	size_t inherited_size = w.first_site * sizeof *w.inherited;
+	/* A fatal signal waits until the list is complete. */
+	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
+	if (!make_lists(set))
+		goto out;
+	w.blocks = lists[set][0];
+	w.left = process->live_blocks;
+	if (w.first_site > 1)
+		w.inherited = lt_map(inherited_size);
+	lt_live_visit(patient, write_block, &w);
+	for (uint32_t site = 1; w.inherited && site < w.first_site; site++) {
+		if (!w.inherited[site].blocks)
+			continue;
+		struct leaktrace_inherited *record =
+			room(lists[set][1], LEAKTRACE_CHUNK_INHERITED, sizeof *record, w.generation, w.first_site - site);
+		if (!record)
+			break;
+		*record = w.inherited[site];
+		record->site = site;
+		commit(lists[set][1]);
+	}
+	lt_unmap(w.inherited, inherited_size);
+	lt_store_relaxed(&process->dropped_blocks, w.dropped);
+	if (final)
+		__atomic_fetch_or(&process->flags, LEAKTRACE_PROCESS_BLOCKS_FINAL, __ATOMIC_RELAXED);
+	lt_store_release(&process->blocks_generation, w.generation); /* pairs with the reader of the file */
+out:
+	lt_store_release(&busy, 0); /* pairs with the exchange at the start */
+	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
+}
+
+void lt_blocks_fork_child(void)
+{
+	busy = 0;
+	for (unsigned i = 0; i < 4; i++)
+		if (lists[i / 2][i % 2])
+			lists[i / 2][i % 2]->count = lists[i / 2][i % 2]->used = 0;
+}

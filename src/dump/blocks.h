@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Writes the list of live blocks (and of what is left of the inherited ones) into the dump.
+ */
+#ifndef LT_BLOCKS_H
+#define LT_BLOCKS_H
+
+#include <stdbool.h>
+
+/* Writes a new generation of BLOCKS and INHERITED and makes it the valid one when it is complete; the one before last is
+ * overwritten. `final`: at the end of the process. `patient`: may wait for locks; false in a signal handler. No lock held;
+ * one caller at a time (others return at once). Any thread. */
+void lt_blocks_write(bool final, bool patient);
+
+/* In a fork child. */
+void lt_blocks_fork_child(void);
+
+#endif

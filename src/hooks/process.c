@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * fork, exec, exit, spawn and wait. The work of a fork is done by atfork handlers (process/fork.c), also for forkpty, daemon and
+ * the like; the hook only notes the child's PID. vfork can't be hooked by a C function and needs no hook.
+ */
+#include "base/sys.h"
+#include "hooks/real.h"
+#include "process/process.h"
+#include "trace/record.h"
+#include <alloca.h>
+#include <paths.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+int __libc_start_main(int (*program)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
+                      void (*rtld_fini)(void), void *stack_end);
+
+/* A tail call, so that no stack shows it. */
+EXPORT __attribute__((optimize("optimize-sibling-calls"))) int
+__libc_start_main(int (*program)(int, char **, char **), int argc, char **argv, void (*init)(void), void (*fini)(void),
+                  void (*rtld_fini)(void), void *stack_end)
+{
+	lt_real_init();
+	lt_start_before_main();
+	return lt_real.__libc_start_main(program, argc, argv, init, fini, rtld_fini, stack_end);
+}
+
+static void prepare(void)
+{
+	lt_real_init();
+	lt_session_environ();
+}
+
+EXPORT pid_t fork(void)
+{
+	prepare();
+	pid_t pid = lt_real.fork();
+	if (pid > 0)
+		lt_event(LEAKTRACE_EVENT_FORK, (uint32_t)pid, 0, NULL);
+	return pid;
+}
+
+/* No atfork handlers here: async-signal-safe by POSIX. The child finds out by itself at its first hook. */
+EXPORT pid_t _Fork(void)
+{
+	prepare();
+	pid_t pid = lt_real._Fork();
+	if (pid > 0)
+		lt_event(LEAKTRACE_EVENT_FORK, (uint32_t)pid, 0, NULL);
+	return pid;
+}
+
+EXPORT void _exit(int status)
+{
+	lt_real_init();
+	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true);
+	lt_real._exit(status);
+	__builtin_unreachable();
+}
+
+EXPORT void _Exit(int status)
+{
+	lt_real_init();
+	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true);
+	lt_real._Exit(status);
+	__builtin_unreachable();
+}
+
+/* Its handlers, ours last, don't learn the status. */
+EXPORT void quick_exit(int status)
+{
+	lt_real_init();
+	lt_quick_exit_status = status & 0xff;
+	lt_real.quick_exit(status);
+	__builtin_unreachable();
+}
+
+static int finish_exec(bool ended, int result)
+{
+	if (ended) {
+		int saved = errno;
+		lt_end_undo(saved);
+		errno = saved;
+	}
+	return result;
+}
+
+/* An envp with the session in it: on the stack, for exec may be called in a signal handler or a vfork child. */
+#define WITH_SESSION(envp)                                                          \
+	do {                                                                        \
+		unsigned n = lt_session_envp_size(envp);                            \
+		if (n && n < 65536) {                                               \
+			char **copy = alloca(n * sizeof *copy);                     \
+			lt_session_envp(envp, copy);                                \
+			(envp) = copy;                                              \
+		}                                                                   \
+	} while (0)
+
+EXPORT int execve(const char *path, char *const argv[], char *const envp[])
+{
+	prepare();
+	WITH_SESSION(envp);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	return finish_exec(ended, lt_real.execve(path, argv, envp));
+}
+
+EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	prepare();
+	WITH_SESSION(envp);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	return finish_exec(ended, lt_real.execvpe(file, argv, envp));
+}
+
+EXPORT int execv(const char *path, char *const argv[])
+{
+	prepare();
+	return execve(path, argv, environ);
+}
+
+EXPORT int execvp(const char *file, char *const argv[])
+{
+	prepare();
+	return execvpe(file, argv, environ);
+}
+
+EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
+{
+	prepare();
+	WITH_SESSION(envp);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	return finish_exec(ended, lt_real.fexecve(fd, argv, envp));
+}
+
+EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	prepare();
+	if (!lt_real.execveat) {
+		errno = ENOSYS;
+		return -1;
+	}
+	WITH_SESSION(envp);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	return finish_exec(ended, lt_real.execveat(dirfd, path, argv, envp, flags));
+}
+
+/* Puts the arguments from `first` to NULL into `argv`; declares it on the caller's stack. */
+#define COLLECT(first)                                              \
+	va_list list;                                               \
+	unsigned argc = 1;                                          \
+	va_start(list, first);                                      \
+	const char *arg0 = first;                                   \
+	__asm__("" : "+r"(arg0)); /* declared nonnull; programs pass NULL all the same */ \
+	if (arg0)                                                   \
+		while (va_arg(list, char *))                        \
+			argc++;                                     \
+	va_end(list);                                               \
+	char **argv = alloca((argc + 1) * sizeof *argv);            \
+	va_start(list, first);                                      \
+	argv[0] = (char *)(uintptr_t)arg0;                          \
+	for (unsigned i = 1; arg0 && i <= argc; i++)                \
+		argv[i] = va_arg(list, char *)
+
+EXPORT int execl(const char *path, const char *arg, ...)
+{
+	COLLECT(arg);
+	va_end(list);
+	return execv(path, argv);
+}
+
+EXPORT int execlp(const char *file, const char *arg, ...)
+{
+	COLLECT(arg);
+	va_end(list);
+	return execvp(file, argv);
+}
+
+EXPORT int execle(const char *path, const char *arg, ...)
+{
+	COLLECT(arg);
+	char *const *envp = va_arg(list, char *const *);
+	va_end(list);
+	return execve(path, argv, envp);
+}
+
+EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+	prepare();
+	WITH_SESSION(envp);
+	return lt_real.posix_spawn(pid, path, actions, attributes, argv, envp);
+}
+
+EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                        const posix_spawnattr_t *attributes, char *const argv[], char *const envp[])
+{
+	prepare();
+	WITH_SESSION(envp);
+	return lt_real.posix_spawnp(pid, file, actions, attributes, argv, envp);
+}
+
+EXPORT int system(const char *command)
+{
+	prepare();
+	return lt_real.system(command);
+}
+
+EXPORT FILE *popen(const char *command, const char *mode)
+{
+	prepare();
+	return lt_real.popen(command, mode);
+}
+
+static pid_t note_end(pid_t pid, int status)
+{
+	if (pid > 0 && (WIFEXITED(status) || WIFSIGNALED(status))) {
+		int saved = errno;
+		lt_event(LEAKTRACE_EVENT_CHILD_END, (uint32_t)pid, status, NULL);
+		errno = saved;
+	}
+	return pid;
+}
+
+EXPORT pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)
+{
+	int mine = 0;
+	lt_real_init();
+	pid_t ended = lt_real.wait4(pid, &mine, options, usage);
+	if (status && ended > 0)
+		*status = mine;
+	return note_end(ended, mine);
+}
+
+EXPORT pid_t wait3(int *status, int options, struct rusage *usage)
+{
+	int mine = 0;
+	lt_real_init();
+	pid_t ended = lt_real.wait3(&mine, options, usage);
+	if (status && ended > 0)
+		*status = mine;
+	return note_end(ended, mine);
+}
+
+EXPORT pid_t waitpid(pid_t pid, int *status, int options)
+{
+	int mine = 0;
+	lt_real_init();
+	pid_t ended = lt_real.waitpid(pid, &mine, options);
+	if (status && ended > 0)
+		*status = mine;
+	return note_end(ended, mine);
+}
+
+EXPORT pid_t wait(int *status)
+{
+	int mine = 0;
+	lt_real_init();
+	pid_t ended = lt_real.wait(&mine);
+	if (status && ended > 0)
+		*status = mine;
+	return note_end(ended, mine);
+}
+
+EXPORT int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+	lt_real_init();
+	int result = lt_real.waitid(type, id, info, options);
+	if (result == 0 && info && !(options & WNOWAIT) && info->si_pid > 0) {
+		if (info->si_code == CLD_EXITED)
+			note_end(info->si_pid, (info->si_status & 0xff) << 8);
+		else if (info->si_code == CLD_KILLED || info->si_code == CLD_DUMPED)
+			note_end(info->si_pid, info->si_status & 0x7f);
+	}
+	return result;
+}

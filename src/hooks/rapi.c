@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * R's functions that mark task borders. libR calls its own exported functions through the PLT, so these come first. A forked
+ * worker's blocks are listed in the dump when its task ends, before the result is sent: its master may kill it at once then.
+ */
+#include "base/sys.h"
+#include "dump/blocks.h"
+#include "dump/dump.h"
+#include "hooks/real.h"
+#include "process/process.h"
+#include "r/r.h"
+#include "trace/record.h"
+
+#define EXPORT __attribute__((visibility("default")))
+#define LIST_SHARE 20 /* at most one part in so many of a worker's time goes into lists */
+
+void R_Serialize(void *object, void *stream);
+void *R_Unserialize(void *stream);
+
+static void (*real_serialize)(void *, void *);
+static void *(*real_unserialize)(void *);
+
+static void find(void)
+{
+	lt_real_init();
+	if (!(*(void **)&real_serialize = dlsym(RTLD_NEXT, "R_Serialize")))
+		*(void **)&real_serialize = lt_elf_find("R_Serialize");
+	if (!(*(void **)&real_unserialize = dlsym(RTLD_NEXT, "R_Unserialize")))
+		*(void **)&real_unserialize = lt_elf_find("R_Unserialize");
+}
+
+static void list_blocks(void)
+{
+	static int64_t next;
+	int64_t begin = lt_sys_clock(CLOCK_MONOTONIC);
+	if (lt_process->role != LEAKTRACE_ROLE_FORK || begin < next)
+		return;
+	lt_thread.depth++;
+	lt_blocks_write(false, true);
+	lt_thread.depth--;
+	int64_t end = lt_sys_clock(CLOCK_MONOTONIC);
+	next = end + (end - begin) * LIST_SHARE;
+}
+
+EXPORT void R_Serialize(void *object, void *stream)
+{
+	if (!real_serialize)
+		find();
+	if (lt_recording() && lt_thread.r_main && *lt_alive && lt_r_sends_result()) {
+		lt_task_end();
+		list_blocks();
+	}
+	real_serialize(object, stream);
+}
+
+EXPORT void *R_Unserialize(void *stream)
+{
+	if (!real_unserialize)
+		find();
+	void *object = real_unserialize(stream);
+	if (lt_recording() && lt_thread.r_main && *lt_alive && lt_r_receives_task())
+		lt_task_begin();
+	return object;
+}

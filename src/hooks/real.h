@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The functions behind our hooks: the next definition after ours (RTLD_NEXT), so that another allocator preloaded behind us
+ * still works; and the memory that dlsym needs while they are not known yet.
+ */
+#ifndef LT_REAL_H
+#define LT_REAL_H
+
+#include <dlfcn.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/types.h>
+#include <sys/wait.h>
+
+struct lt_real {
+	void *(*malloc)(size_t);
+	void *(*calloc)(size_t, size_t);
+	void *(*realloc)(void *, size_t);
+	void *(*reallocarray)(void *, size_t, size_t);
+	void (*free)(void *);
+	int (*posix_memalign)(void **, size_t, size_t);
+	void *(*aligned_alloc)(size_t, size_t);
+	void *(*memalign)(size_t, size_t);
+	void *(*valloc)(size_t);
+	void *(*pvalloc)(size_t);
+	size_t (*malloc_usable_size)(void *);
+	int (*__libc_start_main)(int (*)(int, char **, char **), int, char **, void (*)(void), void (*)(void), void (*)(void),
+	                         void *);
+	pid_t (*fork)(void);
+	pid_t (*_Fork)(void);
+	void (*_exit)(int);
+	void (*_Exit)(int);
+	void (*quick_exit)(int);
+	int (*execve)(const char *, char *const[], char *const[]);
+	int (*execvpe)(const char *, char *const[], char *const[]);
+	int (*fexecve)(int, char *const[], char *const[]);
+	int (*execveat)(int, const char *, char *const[], char *const[], int);
+	int (*posix_spawn)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+	                   char *const[], char *const[]);
+	int (*posix_spawnp)(pid_t *, const char *, const posix_spawn_file_actions_t *, const posix_spawnattr_t *,
+	                    char *const[], char *const[]);
+	int (*system)(const char *);
+	FILE *(*popen)(const char *, const char *);
+	pid_t (*wait)(int *);
+	pid_t (*waitpid)(pid_t, int *, int);
+	pid_t (*wait3)(int *, int, struct rusage *);
+	pid_t (*wait4)(pid_t, int *, int, struct rusage *);
+	int (*waitid)(idtype_t, id_t, siginfo_t *, int);
+	int (*sigaction)(int, const struct sigaction *, struct sigaction *);
+	sighandler_t (*signal)(int, sighandler_t);
+	int (*dlclose)(void *);
+};
+
+extern struct lt_real lt_real;
+
+/* Resolves all of them, once; by the first hook that is called or by the constructor. Fails (in a message, then abort) only
+ * where libc itself lacks malloc. */
+void lt_real_init(void);
+
+/* From the bootstrap arena, zeroed; never given back. NULL when it is used up. */
+void *lt_bootstrap_alloc(size_t size, size_t alignment);
+bool lt_bootstrap_owns(const void *block);
+/* Bytes asked for. */
+size_t lt_bootstrap_size(const void *block);
+
+/* The definition of a function in any loaded object but ours, found in the objects' own tables: for what RTLD_NEXT can't see
+ * because its library was loaded RTLD_LOCAL, and in contexts where dlsym may not be called. NULL if there is none. Takes the
+ * loader's lock for dl_iterate_phdr. */
+void *lt_elf_find(const char *name);
+
+#endif

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The end of an image: the final list of blocks, then the end record, whose kind is stored last. Reached by exit (a handler
+ * that was registered before all others and so runs after them, library destructors included; on_exit tells it the status),
+ * quick_exit (likewise), the hooks of _exit, _Exit, abort and exec, and fatal signals.
+ *
+ * All signals are blocked meanwhile, so that mclapply's SIGTERM does not cut a forked worker's list short; SIGKILL can, and
+ * then the list before is valid. A vfork child gets here with its parent's memory: its PID is not the dump's.
+ */
+#include "base/arena.h"
+#include "base/sys.h"
+#include "dump/blocks.h"
+#include "dump/dump.h"
+#include "process/process.h"
+#include "trace/record.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+
+int lt_quick_exit_status;
+
+bool lt_end(enum leaktrace_end_kind kind, int code, bool patient)
+{
+	uint64_t all = ~UINT64_C(0), before = 0;
+	if (lt_load_relaxed(&lt_state) != LT_ON)
+		return false;
+	lt_thread.depth++;
+	if (!*lt_alive)
+		lt_fork_child_unseen();
+	bool mine = lt_dump_open() && (uint32_t)lt_sys_getpid() == lt_process->key.pid && !lt_process->end_kind;
+	if (mine) {
+		struct rusage usage;
+		lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
+		lt_blocks_write(true, patient);
+		if (lt_syscall6(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0) == 0)
+			lt_process->max_rss = (uint64_t)usage.ru_maxrss * 1024;
+		lt_process->tracer_bytes = lt_arena_bytes();
+		lt_process->end_ns = lt_sys_clock(CLOCK_REALTIME);
+		lt_process->end_code = code;
+		lt_store_release(&lt_process->end_kind, (uint32_t)kind); /* pairs with the reader of the file */
+		if (kind == LEAKTRACE_END_EXEC)
+			lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
+		else if (kind == LEAKTRACE_END_EXIT)
+			lt_store_relaxed(&lt_state, LT_OFF);
+		if (kind == LEAKTRACE_END_EXIT)
+			lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
+	}
+	lt_thread.depth--;
+	return mine;
+}
+
+void lt_end_undo(int error)
+{
+	lt_process->end_ns = 0;
+	__atomic_fetch_and(&lt_process->flags, ~(uint32_t)LEAKTRACE_PROCESS_BLOCKS_FINAL, __ATOMIC_RELAXED);
+	lt_store_release(&lt_process->end_kind, LEAKTRACE_END_NONE);
+	lt_event(LEAKTRACE_EVENT_EXEC_FAILED, lt_process->key.pid, error, NULL);
+}
+
+static void on_exit_last(int status, void *arg)
+{
+	lt_end(LEAKTRACE_END_EXIT, status & 0xff, true);
+}
+
+static void on_quick_exit_last(void *arg)
+{
+	lt_end(LEAKTRACE_END__EXIT, lt_quick_exit_status, true);
+}
+
+extern int __cxa_at_quick_exit(void (*handler)(void *), void *dso_handle);
+
+void lt_end_init(void)
+{
+	on_exit(on_exit_last, NULL);
+	__cxa_at_quick_exit(on_quick_exit_last, NULL);
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The sequence of events in the dump. Events come from hooks of fork and wait, which programs also call in signal handlers (R
+ * reaps its children in one): when the handler interrupted the tracer itself, the event waits in a small ring until the next.
+ */
+#include "base/lock.h"
+#include "base/sys.h"
+#include "dump/dump.h"
+#include "process/process.h"
+#include "trace/gate.h"
+#include "trace/intern.h"
+#include "trace/record.h"
+#include <string.h>
+
+#define QUEUE 64
+
+struct queued {
+	int full; /* release after the rest, acquire before it */
+	struct leaktrace_event event;
+};
+
+static struct lt_lock lock; /* rank 2: nothing but the dump is taken under it */
+static struct lt_records records = { .type = LEAKTRACE_CHUNK_EVENTS,
+	                             .record_size = sizeof(struct leaktrace_event),
+	                             .chunk_size = 4096 };
+static struct queued queue[QUEUE];
+static unsigned queue_next;
+static int queued;
+
+static void append(const struct leaktrace_event *event)
+{
+	struct leaktrace_event *record = lt_dump_append(&records);
+	if (!record)
+		return;
+	*record = *event;
+	lt_dump_commit(&records);
+}
+
+void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text)
+{
+	struct leaktrace_event event = {
+		.time_ns = lt_sys_clock(CLOCK_REALTIME), .value = value, .type = type, .pid = pid,
+	};
+	if (lt_load_relaxed(&lt_state) != LT_ON || !*lt_alive || !lt_dump_open())
+		return;
+	if (lt_thread.depth) {
+		struct queued *slot = &queue[lt_add_relaxed(&queue_next, 1) % QUEUE];
+		if (!lt_load_relaxed(&slot->full)) {
+			slot->event = event;
+			lt_store_release(&slot->full, 1);
+			lt_store_relaxed(&queued, 1);
+		}
+		return;
+	}
+	lt_thread.depth++;
+	lt_gate_enter();
+	if (text)
+		event.text = lt_intern_string(text, strnlen(text, 255));
+	lt_lock(&lock);
+	if (lt_load_relaxed(&queued)) {
+		lt_store_relaxed(&queued, 0);
+		for (unsigned i = 0; i < QUEUE; i++)
+			if (lt_load_acquire(&queue[i].full)) {
+				append(&queue[i].event);
+				lt_store_relaxed(&queue[i].full, 0);
+			}
+	}
+	append(&event);
+	lt_unlock(&lock);
+	lt_gate_leave();
+	lt_thread.depth--;
+}
+
+void lt_events_fork_child(void)
+{
+	lock.held = 0;
+	records.chunk = NULL;
+	records.next = 0;
+	queued = 0;
+	memset(queue, 0, sizeof queue);
+}

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Forks. Our atfork handlers are the first registered: `prepare` runs last before the fork, after those of the program (which
+ * may allocate and take locks), `parent` and `child` run first after it. Between them the gate is closed, so the child inherits
+ * no lock of ours and no half-changed table. A child starts a dump of its own; the live table that it inherited is private
+ * memory and goes on, its blocks known as inherited by their site ids.
+ *
+ * A child made without handlers (_Fork, clone, syscall) is noticed by the first hook in it, by a page that the kernel wiped
+ * (MADV_WIPEONFORK, Linux 4.14): its parent's other threads may have been anywhere, so a shard of the live table whose lock
+ * was held is emptied, and libunwind is not used. A vfork child shares our memory, and its allocations really are its
+ * parent's; its exec and _exit are told apart by the PID (end.c).
+ */
+#include "base/arena.h"
+#include "base/lock.h"
+#include "base/sys.h"
+#include "dump/blocks.h"
+#include "dump/dump.h"
+#include "process/process.h"
+#include "trace/gate.h"
+#include "trace/intern.h"
+#include "trace/live.h"
+#include "trace/modules.h"
+#include "trace/record.h"
+#include "trace/unwind.h"
+#include <pthread.h>
+
+static struct lt_lock closer;
+static bool threads_stopped;
+
+bool lt_fork_stop_threads(void)
+{
+	lt_lock(&closer);
+	return lt_gate_close();
+}
+
+void lt_fork_resume_threads(void)
+{
+	lt_gate_open();
+	lt_unlock(&closer);
+}
+
+/* lt_thread.depth is > 0. `unseen`: no handler ran. */
+static void child(bool safe, bool interrupted, bool unseen)
+{
+	const struct leaktrace_key parent = lt_process->key;
+	uint64_t blocks = lt_process->live_blocks + lt_process->inherited_blocks - lt_process->inherited_freed_blocks;
+	uint64_t bytes = lt_process->live_bytes + lt_process->inherited_bytes - lt_process->inherited_freed_bytes;
+	*lt_alive = 1;
+	lt_arena_fork_child();
+	closer.held = 0;
+	lt_gate_fork_child();
+	lt_dump_fork_child(interrupted);
+	unsigned lost = lt_live_fork_child();
+	lt_record_fork_child();
+	lt_intern_fork_child();
+	lt_unwind_fork_child(safe);
+	lt_blocks_fork_child();
+	lt_events_fork_child();
+	lt_identity_fork_child();
+	if (lt_start_dump(&parent, &parent, LEAKTRACE_ROLE_FORK)) {
+		lt_store_relaxed(&lt_state, LT_OFF);
+		return;
+	}
+	lt_process->inherited_blocks = blocks;
+	lt_process->inherited_bytes = bytes;
+	if (lost || unseen)
+		lt_process->flags |= lost ? LEAKTRACE_PROCESS_INHERIT_LOST : 0;
+	lt_task_fork_child();
+	lt_modules_fork_child();
+}
+
+void lt_fork_child_unseen(void)
+{
+	if (lt_load_relaxed(&lt_state) == LT_ON)
+		child(false, lt_thread.depth > 1 || lt_thread.gate, true);
+}
+
+static void on_prepare(void)
+{
+	if (lt_load_relaxed(&lt_state) != LT_ON)
+		return;
+	lt_thread.depth++;
+	if (!*lt_alive)
+		lt_fork_child_unseen();
+	threads_stopped = lt_fork_stop_threads();
+}
+
+static void on_parent(void)
+{
+	if (lt_load_relaxed(&lt_state) != LT_ON)
+		return;
+	lt_fork_resume_threads();
+	lt_thread.depth--;
+}
+
+static void on_child(void)
+{
+	if (lt_load_relaxed(&lt_state) != LT_ON)
+		return;
+	child(threads_stopped, lt_thread.depth > 1 || lt_thread.gate, false);
+	lt_thread.depth--;
+}
+
+/* glibc's; pthread_atfork() itself is in libc_nonshared.a and would tie the handlers to our own object. */
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso_handle);
+
+void lt_fork_init(void)
+{
+	uint64_t *page = lt_map(4096);
+	if (page && lt_sys_madvise(page, 4096, MADV_WIPEONFORK) == 0) {
+		*page = 1;
+		lt_alive = page;
+	}
+	__register_atfork(on_prepare, on_parent, on_child, NULL);
+}

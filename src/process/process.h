@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The life of a process: who it is, its session, its start, its forks, its end.
+ */
+#ifndef LT_PROCESS_H
+#define LT_PROCESS_H
+
+#include "leaktrace/dump-format.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* identity.c: who this process is; read from /proc and uname(2) at start and after fork. Memory of the arena. */
+struct lt_identity {
+	struct leaktrace_key key; /* image is filled in when the dump is created */
+	const char *host, *boot_id, *exe;
+	const char *cmdline; /* cmdline_size bytes, each argument ended by NUL */
+	uint32_t cmdline_size;
+	uint64_t pid_namespace;
+};
+extern struct lt_identity lt_identity;
+
+void lt_identity_read(void);
+/* In a fork child: what differs from the parent. */
+void lt_identity_fork_child(void);
+
+/* session.c: the session is named by LEAKTRACE_SESSION in the environment, made by the first image. */
+struct lt_session {
+	const char *id, *dir; /* dir is absolute */
+	bool only_r;          /* scope r */
+	struct leaktrace_key parent; /* nearest traced ancestor; zero: none */
+};
+extern struct lt_session lt_session;
+
+/* Joins the session of `envp`, or founds one. Options are parsed before. Start only. */
+void lt_session_init(int argc, char **argv, char **envp);
+
+/* This image (a fork child) is the ancestor that programs started from here on will find. */
+void lt_session_set_key(const struct leaktrace_key *key);
+
+/* Sees to it that `environ` holds LEAKTRACE_SESSION; once per image, when libc is ready. In hooks that may start a program. */
+void lt_session_environ(void);
+
+/* The number of pointers, its NULL included, of the array that lt_session_envp() needs; 0 if `envp` is fine as it is: it has
+ * the session, or does not preload us. */
+unsigned lt_session_envp_size(char *const envp[]);
+void lt_session_envp(char *const envp[], char **out);
+
+/* start.c: creates the dump of this image and fills in its record. Returns 0 or -errno (said on stderr). */
+int lt_start_dump(const struct leaktrace_key *parent, const struct leaktrace_key *forked_from, uint32_t role);
+
+/* start.c: the second part of the start, when libc is ready and no thread but this one is there. */
+void lt_start_before_main(void);
+
+/* fork.c */
+void lt_fork_init(void);          /* start only: registers the atfork handlers */
+void lt_fork_child_unseen(void);  /* a hook finds itself in a child that was made without atfork handlers */
+bool lt_fork_stop_threads(void);  /* closes the gate, one closer at a time; what lt_gate_close() said */
+void lt_fork_resume_threads(void);
+
+/* end.c: the end record and the final list of blocks. `patient`: may wait for locks; not in a signal handler. Returns false
+ * and does nothing in a vfork child or where there is no dump. */
+bool lt_end(enum leaktrace_end_kind kind, int code, bool patient);
+/* exec failed: the image goes on. */
+void lt_end_undo(int error);
+extern int lt_quick_exit_status;
+void lt_end_init(void); /* start only: registers with exit and quick_exit */
+
+/* events.c: from any context, signal handlers too (then it is queued until the next one). */
+void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text);
+void lt_events_fork_child(void);
+
+/* signals.c: handlers for fatal signals whose disposition is the default. */
+void lt_signals_init(void);
+
+#endif

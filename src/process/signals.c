@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Fatal signals. Where a signal would end the process by its default action, our handler writes the end record and the list of
+ * blocks, puts the default back and lets the signal strike again: a fault by returning to the instruction, any other by queueing
+ * it anew with its original siginfo; so parent and core dump see what they would have seen.
+ *
+ * The program must not notice: the hooks of sigaction and signal (hooks/signal.c) answer with the disposition that the program
+ * set, and put our handler wherever the program asks for SIG_DFL. Ignored signals stay ignored, also across exec. Off by
+ * `signals=0`.
+ */
+#include "process/signals.h"
+#include "base/atomic.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "hooks/real.h"
+#include "process/process.h"
+#include "trace/record.h"
+#include <string.h>
+
+static const int8_t fatal[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGABRT, SIGBUS,  SIGFPE,   SIGUSR1, SIGSEGV,
+	                        SIGUSR2, SIGPIPE, SIGALRM, SIGTERM, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGSYS };
+
+static struct sigaction shown[64]; /* what the program believes, where it is SIG_DFL */
+static bool ours[64];
+
+bool lt_signals_fatal(int sig)
+{
+	for (unsigned i = 0; i < sizeof fatal; i++)
+		if (fatal[i] == sig)
+			return lt_options.signals;
+	return false;
+}
+
+static void on_fatal(int sig, siginfo_t *info, void *context)
+{
+	struct sigaction standard;
+	memset(&standard, 0, sizeof standard);
+	standard.sa_handler = SIG_DFL;
+	lt_real.sigaction(sig, &standard, NULL);
+	lt_end(LEAKTRACE_END_SIGNAL, sig, false);
+	/* lt_end blocks all signals; on return the kernel restores the mask of the interrupted code. */
+	bool fault = info && info->si_code > 0 &&
+	             (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE);
+	if (fault)
+		return;
+	int pid = lt_sys_getpid(), tid = lt_sys_gettid();
+	if (!info || lt_syscall6(SYS_rt_tgsigqueueinfo, pid, tid, sig, (long)info, 0, 0) != 0)
+		lt_syscall6(SYS_tgkill, pid, tid, sig, 0, 0, 0);
+}
+
+static void install(int sig)
+{
+	struct sigaction action;
+	memset(&action, 0, sizeof action);
+	action.sa_sigaction = on_fatal;
+	action.sa_flags = SA_SIGINFO | SA_ONSTACK;
+	memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
+	ours[sig] = lt_real.sigaction(sig, &action, NULL) == 0;
+}
+
+void lt_signals_shown(int sig, struct sigaction *old)
+{
+	if (old && old->sa_flags & SA_SIGINFO && old->sa_sigaction == on_fatal)
+		*old = shown[sig];
+}
+
+void lt_signals_set(int sig, const struct sigaction *action)
+{
+	if (action->sa_handler == SIG_DFL) {
+		shown[sig] = *action;
+		install(sig);
+	} else {
+		ours[sig] = false;
+	}
+}
+
+bool lt_signals_is_ours(const void *handler)
+{
+	return handler == (const void *)on_fatal;
+}
+
+void lt_signals_init(void)
+{
+	if (!lt_options.signals)
+		return;
+	for (unsigned i = 0; i < sizeof fatal; i++) {
+		struct sigaction now;
+		if (lt_real.sigaction(fatal[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
+			lt_signals_set(fatal[i], &now);
+	}
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the hooks of sigaction and signal need of signals.c.
+ */
+#ifndef LT_SIGNALS_H
+#define LT_SIGNALS_H
+
+#include <signal.h>
+#include <stdbool.h>
+
+/* The signal is one that we catch where its disposition is the default. */
+bool lt_signals_fatal(int sig);
+
+/* The program has just set `action` for a fatal signal: if it is SIG_DFL, ours goes in its place. */
+void lt_signals_set(int sig, const struct sigaction *action);
+
+/* Replaces our handler in *old by what the program believes to be there. */
+void lt_signals_shown(int sig, struct sigaction *old);
+
+bool lt_signals_is_ours(const void *handler);
+
+#endif

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The constructor, and the creation of a dump.
+ *
+ * The library is linked with `-z initfirst`: its constructor runs before those of all other objects, so nothing allocates
+ * before us but the loader itself, and handlers that we register with exit run after all others, library destructors included
+ * (glibc registers the loader's _dl_fini when main is about to start). libc's own constructor has not run either then: environ
+ * is NULL, so the environment is taken from the constructor's arguments; and dlopen would run libc's constructor with nothing
+ * (glibc 2.36: dl_open_worker passes __libc_argc and the like, still unset). So what needs libc is done a moment later, in
+ * the hook of __libc_start_main, which every program's entry code calls when all constructors have run.
+ */
+#include "base/log.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "dump/dump.h"
+#include "hooks/real.h"
+#include "process/process.h"
+#include "r/r.h"
+#include "trace/intern.h"
+#include "trace/modules.h"
+#include "trace/record.h"
+#include "trace/unwind.h"
+#include <dlfcn.h>
+#include <limits.h>
+#include <string.h>
+
+#define FIRST_SIZE_R (UINT64_C(1) << 20)
+#define FIRST_SIZE (UINT64_C(256) << 10)
+#define IMAGES_MAX 10000
+
+/* Makes the directory and those above it. An existing one must be a directory that belongs to us (or to root), and must not be
+ * writable for others unless it is sticky: files in it are created exclusively and no link is followed, but whoever may write to
+ * it could remove them. */
+static int make_dir(const char *dir)
+{
+	char path[PATH_MAX];
+	struct stat status;
+	size_t length = strlen(dir);
+	if (length >= sizeof path)
+		return -ENAMETOOLONG;
+	memcpy(path, dir, length + 1);
+	int error = lt_sys_mkdir(path, 0700);
+	if (error == -ENOENT) {
+		for (char *p = path + 1; *p; p++)
+			if (*p == '/') {
+				*p = '\0';
+				lt_sys_mkdir(path, 0700);
+				*p = '/';
+			}
+		error = lt_sys_mkdir(path, 0700);
+	}
+	if (error && error != -EEXIST)
+		return error;
+	int fd = lt_sys_open(AT_FDCWD, path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC, 0);
+	if (fd < 0)
+		return fd;
+	error = (int)lt_syscall6(SYS_fstat, fd, (long)&status, 0, 0, 0, 0);
+	lt_sys_close(fd);
+	if (error)
+		return error;
+	uid_t me = (uid_t)lt_syscall6(SYS_geteuid, 0, 0, 0, 0, 0, 0);
+	if (status.st_uid != me && status.st_uid != 0)
+		return -EPERM;
+	if (status.st_uid != me && status.st_mode & S_IWOTH && !(status.st_mode & S_ISVTX))
+		return -EPERM;
+	return 0;
+}
+
+static int create_file(uint64_t first_size)
+{
+	char path[PATH_MAX];
+	for (uint32_t image = 0; image < IMAGES_MAX; image++) {
+		struct lt_text text = LT_TEXT(path);
+		lt_text_add(&text, lt_session.dir);
+		lt_text_add(&text, "/");
+		lt_text_add_hex(&text, lt_identity.key.machine & 0xffffffff, 8);
+		lt_text_add(&text, "-");
+		lt_text_add_decimal(&text, lt_identity.key.pid);
+		lt_text_add(&text, "-");
+		lt_text_add_decimal(&text, lt_identity.key.start);
+		lt_text_add(&text, "-");
+		lt_text_add_decimal(&text, image);
+		lt_text_add(&text, LEAKTRACE_DUMP_SUFFIX);
+		if (text.cut)
+			return -ENAMETOOLONG;
+		lt_identity.key.image = image;
+		int error = lt_dump_create(path, first_size, lt_options.max_size);
+		if (error != -EEXIST && error != -ELOOP)
+			return error;
+	}
+	return -EEXIST;
+}
+
+static const char *reason(int error)
+{
+	switch (-error) {
+	case EACCES: case EPERM: return ": permission denied (it must belong to this user)";
+	case ENOENT: return ": no such directory";
+	case ENOTDIR: return ": not a directory";
+	case EROFS: return ": read-only file system";
+	case ENOSPC: return ": no space left on device";
+	case EDQUOT: return ": disk quota exceeded";
+	case EFBIG: return ": file size limit";
+	case ENOMEM: return ": out of memory";
+	case EMFILE: case ENFILE: return ": too many open files";
+	case ENAMETOOLONG: return ": path too long";
+	case ELOOP: return ": a symbolic link";
+	}
+	return "";
+}
+
+static uint32_t string_ref(const char *string)
+{
+	return string ? lt_intern_string(string, strlen(string)) : 0;
+}
+
+int lt_start_dump(const struct leaktrace_key *parent, const struct leaktrace_key *forked_from, uint32_t role)
+{
+	int error = make_dir(lt_session.dir);
+	if (!error)
+		error = create_file(!forked_from && lt_r_present() ? FIRST_SIZE_R : FIRST_SIZE);
+	if (error) {
+		lt_warn("not traced, can't write to ", lt_session.dir, reason(error));
+		return error;
+	}
+	struct leaktrace_process *p = lt_process;
+	p->key = lt_identity.key;
+	if (parent)
+		p->parent = *parent;
+	if (forked_from)
+		p->forked_from = *forked_from;
+	p->ppid = (uint32_t)lt_sys_getppid();
+	p->uid = (uint32_t)lt_syscall6(SYS_getuid, 0, 0, 0, 0, 0, 0);
+	p->role = role;
+	p->flags |= LEAKTRACE_PROCESS_NATIVE_STACKS | (lt_r_present() ? LEAKTRACE_PROCESS_R : 0) |
+	            (lt_r_present() && !lt_r_note() ? LEAKTRACE_PROCESS_R_STACKS : 0);
+	p->exe = string_ref(lt_identity.exe);
+	p->host = string_ref(lt_identity.host);
+	p->session = string_ref(lt_session.id);
+	p->dir = string_ref(lt_session.dir);
+	p->boot_id = string_ref(lt_identity.boot_id);
+	p->cmdline = lt_intern_string(lt_identity.cmdline, lt_identity.cmdline_size);
+	p->r_note = string_ref(lt_r_note());
+	p->start_ns = lt_sys_clock(CLOCK_REALTIME);
+	p->r_version = lt_r_version();
+	p->depth = lt_options.depth;
+	p->max_size = lt_options.max_size;
+	p->first_site = lt_site_first();
+	p->pid_namespace = lt_identity.pid_namespace;
+	lt_dump_publish();
+	lt_session_set_key(&p->key);
+	return 0;
+}
+
+static bool contains(const char *bytes, size_t size, const char *what)
+{
+	return memmem(bytes, size, what, strlen(what)) != NULL;
+}
+
+static uint32_t find_role(void)
+{
+	static const struct leaktrace_key none;
+	if (contains(lt_identity.cmdline, lt_identity.cmdline_size, ".workRSOCK") ||
+	    contains(lt_identity.cmdline, lt_identity.cmdline_size, "MASTER="))
+		return LEAKTRACE_ROLE_PSOCK;
+	return memcmp(&lt_session.parent, &none, sizeof none) ? LEAKTRACE_ROLE_OTHER : LEAKTRACE_ROLE_MASTER;
+}
+
+static void complain(const char *what, const char *which)
+{
+	lt_warn(what, which, NULL);
+}
+
+static void ignore(const char *what, const char *which)
+{
+}
+
+void lt_start_before_main(void)
+{
+	lt_thread.depth++;
+	lt_session_environ();
+	if (lt_load_relaxed(&lt_state) == LT_ON && lt_unwind_init())
+		lt_warn("libunwind.so.8 is missing: unusual stacks are cut", NULL, NULL);
+	lt_thread.depth--;
+}
+
+static __attribute__((constructor)) void start(int argc, char **argv, char **envp)
+{
+	const char *options = NULL;
+	bool joined = false;
+	lt_thread.depth++;
+	lt_real_init();
+	for (char **e = envp; e && *e; e++) {
+		if (!strncmp(*e, "LEAKTRACE_OPTIONS=", 18))
+			options = *e + 18;
+		joined |= !strncmp(*e, "LEAKTRACE_SESSION=", 18);
+	}
+	/* The first image of a session complains of bad options; the others would only say the same again. */
+	lt_options_parse(options, joined ? ignore : complain);
+	if (lt_options.log[0])
+		lt_log_open(lt_options.log);
+	lt_session_init(argc, argv, envp);
+	int state = LT_OFF;
+	if (dlsym(RTLD_DEFAULT, "__asan_init")) {
+		lt_warn("not traced: the program has AddressSanitizer, which does this work itself", NULL, NULL);
+	} else if (lt_r_locate() || !lt_session.only_r) {
+		lt_identity_read();
+		if (lt_record_init()) {
+			lt_warn("not traced: out of memory", NULL, NULL);
+			goto out;
+		}
+		if (lt_start_dump(&lt_session.parent, NULL, find_role()))
+			goto out;
+		lt_modules_scan();
+		if (lt_r_present()) {
+			lt_modules_mark_r(lt_r_address());
+			if (lt_r_note())
+				lt_warn("R call stacks are off: ", lt_r_note(), NULL);
+		}
+		lt_thread.r_main = true;
+		lt_fork_init();
+		lt_end_init();
+		lt_signals_init();
+		state = LT_ON;
+	}
+out:
+	lt_store_relaxed(&lt_state, state);
+	lt_thread.depth--;
+}

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Where a task begins and ends in a worker, told from the R call stack.
+ *
+ * A worker of parallel, snow or parallelly (PSOCK, makeForkCluster, future's multisession) runs
+ *     workLoop() → workCommand() → recvData() → unserialize(), and later … → sendData() → serialize()
+ * with nothing but tryCatch()'s functions between (before R 4.0: slaveLoop(), and no workCommand()). A master calls recvData()
+ * and sendData() too, and so does a worker that is itself the master of others, in the middle of its task: hence the loop must
+ * stand right above. The hand-shake of a starting worker, workCommand() under makeSOCKmaster(), is no task.
+ * A child of mclapply() and mcparallel() ends its task by sendMaster() → serialize(); the task itself is evaluated as a promise
+ * inside sendMaster(), so serialize() must be called by it directly.
+ *
+ * Threads: R's main thread. Failure (R stacks off): false.
+ */
+#include "r/r.h"
+
+#include <string.h>
+
+enum {
+	CALLS = 40,
+	BETWEEN_MAX = 3, /* calls between unserialize() and recvData(): Rmpi's mpi.recv.Robj() */
+};
+
+static bool is(const struct lt_r_call *call, const char *name)
+{
+	return !strcmp(call->call, name);
+}
+
+static bool is_base(const struct lt_r_call *call, const char *name)
+{
+	return is(call, name) && call->namespace && !strcmp(call->namespace, "base");
+}
+
+/* A generic function or a method of it. */
+static bool is_generic(const struct lt_r_call *call, const char *name)
+{
+	size_t length = strlen(name);
+
+	return !strncmp(call->call, name, length) && (!call->call[length] || call->call[length] == '.');
+}
+
+static bool is_condition_handling(const struct lt_r_call *call)
+{
+	static const char *const names[] = { "tryCatch", "tryCatchList", "tryCatchOne", "doTryCatch", "withCallingHandlers",
+		                             "try",      "withOneRestart", "doWithOneRestart", "withRestartList", "withRestarts" };
+
+	if (!call->namespace || strcmp(call->namespace, "base"))
+		return false;
+	for (unsigned i = 0; i < sizeof(names) / sizeof(*names); i++)
+		if (is(call, names[i]))
+			return true;
+	return false;
+}
+
+static unsigned skip_condition_handling(const struct lt_r_call *calls, unsigned i, unsigned n)
+{
+	while (i < n && is_condition_handling(&calls[i]))
+		i++;
+	return i;
+}
+
+static bool is_loop(const struct lt_r_call *call)
+{
+	return call->namespace && (is(call, "workLoop") || is(call, "slaveLoop"));
+}
+
+/* `innermost` in base, called through `generic` right under a worker's loop. */
+static bool is_in_loop(const struct lt_r_call *calls, unsigned n, const char *innermost, const char *generic)
+{
+	unsigned i = 1;
+
+	if (n < 3 || !is_base(&calls[0], innermost))
+		return false;
+	while (i < n && i <= BETWEEN_MAX && !is_generic(&calls[i], generic))
+		i++;
+	if (i == n || !is_generic(&calls[i], generic))
+		return false;
+	while (i < n && is_generic(&calls[i], generic))
+		i++;
+	i = skip_condition_handling(calls, i, n);
+	if (i < n && calls[i].namespace && is(&calls[i], "workCommand"))
+		i = skip_condition_handling(calls, i + 1, n);
+	return i < n && is_loop(&calls[i]);
+}
+
+bool lt_r_receives_task(void)
+{
+	struct lt_r_call calls[CALLS];
+	bool cut;
+
+	return is_in_loop(calls, lt_r_calls(calls, CALLS, &cut), "unserialize", "recvData");
+}
+
+bool lt_r_sends_result(void)
+{
+	struct lt_r_call calls[CALLS];
+	bool cut;
+	unsigned n = lt_r_calls(calls, CALLS, &cut);
+
+	if (n >= 2 && is_base(&calls[0], "serialize") && is(&calls[1], "sendMaster") && calls[1].namespace)
+		return true;
+	return is_in_loop(calls, n, "serialize", "sendData");
+}

@@ -1,0 +1,217 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Four tables (see table.h) over sequences of the dump, all written under intern_lock (rank 2), read without:
+ *   by_address  (parent node, return address) -> node: the fast way, forgotten when code is unloaded
+ *   by_offset   (parent node, module and offset) -> node: the truth, outlives dlclose and another load address
+ *   by_call     (parent node, hash of the call's identity) -> R node
+ *   by_stacks   (native node, R node) -> site
+ * and strings by content. Nodes and sites number from 1; site ids of a fork child go on from its parent's, so that an id says
+ * whether a block was inherited.
+ *
+ * Identity of an R call: the addresses of the symbols' names (never collected), the file's string reference, the line.
+ * The keys are 64-bit hashes of that; a collision would need 2^32 call sites.
+ *
+ * Failure: 0, when the dump or memory is full; the caller drops the allocation and counts it.
+ */
+#include "trace/intern.h"
+#include "base/lock.h"
+#include "dump/dump.h"
+#include "trace/modules.h"
+#include "trace/table.h"
+#include <string.h>
+
+#define SITE_LEAF 512
+#define SITE_LEAVES 16384 /* 8 million sites */
+
+static struct lt_lock intern_lock;
+static struct lt_table by_address, by_offset, by_call, by_stacks, strings;
+static struct lt_records frames = { .type = LEAKTRACE_CHUNK_FRAMES, .record_size = sizeof(struct leaktrace_frame), .next = 1 };
+static struct lt_records rframes = { .type = LEAKTRACE_CHUNK_RFRAMES,
+	                             .record_size = sizeof(struct leaktrace_rframe),
+	                             .next = 1 };
+static struct lt_records sites = { .type = LEAKTRACE_CHUNK_SITES,
+	                           .record_size = sizeof(struct leaktrace_site),
+	                           .chunk_size = 65536,
+	                           .next = 1 };
+static uint32_t first_site = 1;
+static struct leaktrace_site **site_leaves[SITE_LEAVES];
+
+static uint64_t hash_bytes(const char *bytes, size_t length)
+{
+	uint64_t h = 0xcbf29ce484222325ULL ^ length;
+	for (size_t i = 0; i < length; i++)
+		h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3ULL;
+	return h ^ h >> 29;
+}
+
+uint32_t lt_intern_string(const char *bytes, size_t length)
+{
+	if (!length)
+		return 0;
+	uint64_t a = hash_bytes(bytes, length), b = a * 0x9e3779b97f4a7c15ULL + length;
+	uint32_t found = lt_table_find(&strings, a, b);
+	if (found)
+		return found;
+	lt_lock(&intern_lock);
+	found = lt_table_find(&strings, a, b);
+	if (!found) {
+		found = lt_dump_string(bytes, length);
+		if (found)
+			lt_table_add(&strings, a, b, found);
+	}
+	lt_unlock(&intern_lock);
+	return found;
+}
+
+static uint32_t intern_frame_slowly(uint32_t parent, uintptr_t pc)
+{
+	uint64_t offset;
+	uint32_t module = lt_modules_find(pc, &offset); /* rank 1, and the loader's: before our lock */
+	uint64_t place = (uint64_t)parent << 32 | module;
+	lt_lock(&intern_lock);
+	uint32_t node = lt_table_find(&by_offset, offset, place);
+	if (!node) {
+		struct leaktrace_frame *frame = lt_dump_append(&frames);
+		if (frame) {
+			*frame = (struct leaktrace_frame){ .offset = offset, .parent = parent, .module = module };
+			node = (uint32_t)frames.next;
+			lt_dump_commit(&frames);
+			if (lt_table_add(&by_offset, offset, place, node))
+				node = 0;
+		}
+	}
+	if (node && !lt_table_find(&by_address, pc, parent))
+		lt_table_add(&by_address, pc, parent, node);
+	lt_unlock(&intern_lock);
+	return node;
+}
+
+uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n)
+{
+	uint32_t node = 0;
+	while (n) {
+		uintptr_t pc = pcs[--n];
+		uint32_t next = lt_table_find(&by_address, pc, node);
+		if (lt_unlikely(!next)) {
+			next = intern_frame_slowly(node, pc);
+			if (!next)
+				return 0;
+		}
+		node = next;
+	}
+	return node;
+}
+
+static uint32_t intern_call_slowly(uint32_t parent, const struct lt_r_call *call, uint32_t file, uint64_t identity)
+{
+	uint32_t name = lt_intern_string(call->call, strlen(call->call));
+	uint32_t namespace = call->namespace ? lt_intern_string(call->namespace, strlen(call->namespace)) : 0;
+	lt_lock(&intern_lock);
+	uint32_t node = lt_table_find(&by_call, identity, parent);
+	if (!node) {
+		struct leaktrace_rframe *frame = lt_dump_append(&rframes);
+		if (frame) {
+			*frame = (struct leaktrace_rframe){
+				.parent = parent, .call = name, .namespace = namespace, .file = file, .line = call->line,
+			};
+			node = (uint32_t)rframes.next;
+			lt_dump_commit(&rframes);
+			if (lt_table_add(&by_call, identity, parent, node))
+				node = 0;
+		}
+	}
+	lt_unlock(&intern_lock);
+	return node;
+}
+
+uint32_t lt_intern_r(const struct lt_r_call *calls, unsigned n)
+{
+	uint32_t node = 0;
+	while (n) {
+		const struct lt_r_call *call = &calls[--n];
+		uint32_t file = call->file ? lt_intern_string(call->file, strlen(call->file)) : 0;
+		uint64_t identity = (uintptr_t)call->call * 0x9fb21c651e98df25ULL;
+		identity = (identity ^ identity >> 31 ^ (uintptr_t)call->namespace) * 0xd6e8feb86659fd93ULL;
+		identity = (identity ^ identity >> 31 ^ ((uint64_t)file << 32 | call->line)) * 0x9e3779b97f4a7c15ULL;
+		uint32_t next = lt_table_find(&by_call, identity, node);
+		if (lt_unlikely(!next)) {
+			next = intern_call_slowly(node, call, file, identity);
+			if (!next)
+				return 0;
+		}
+		node = next;
+	}
+	return node;
+}
+
+struct leaktrace_site *lt_site(uint32_t id)
+{
+	if (id < first_site || id / SITE_LEAF >= SITE_LEAVES)
+		return NULL;
+	struct leaktrace_site **leaf = lt_load_acquire(&site_leaves[id / SITE_LEAF]); /* pairs with new_site */
+	return leaf ? leaf[id % SITE_LEAF] : NULL;
+}
+
+static uint32_t new_site(uint32_t native, uint32_t r, uint32_t flags)
+{
+	uint32_t id = (uint32_t)sites.next;
+	if (id / SITE_LEAF >= SITE_LEAVES)
+		return 0;
+	if (!site_leaves[id / SITE_LEAF]) {
+		struct leaktrace_site **leaf = lt_arena_alloc(SITE_LEAF * sizeof *leaf);
+		if (!leaf)
+			return 0;
+		lt_store_release(&site_leaves[id / SITE_LEAF], leaf); /* pairs with lt_site */
+	}
+	struct leaktrace_site *site = lt_dump_append(&sites);
+	if (!site)
+		return 0;
+	*site = (struct leaktrace_site){ .id = id, .native = native, .r = r, .flags = flags, .peak_seen = lt_process->peak_seq };
+	lt_store_release(&site_leaves[id / SITE_LEAF][id % SITE_LEAF], site);
+	lt_dump_commit(&sites);
+	return id;
+}
+
+uint32_t lt_intern_site(uint32_t native, uint32_t r, uint32_t flags)
+{
+	uint32_t id = lt_table_find(&by_stacks, native + 1ULL, r);
+	if (lt_likely(id))
+		return id;
+	lt_lock(&intern_lock);
+	id = lt_table_find(&by_stacks, native + 1ULL, r);
+	if (!id) {
+		id = new_site(native, r, flags);
+		if (id && lt_table_add(&by_stacks, native + 1ULL, r, id))
+			id = 0;
+	}
+	lt_unlock(&intern_lock);
+	return id;
+}
+
+uint32_t lt_site_first(void)
+{
+	return first_site;
+}
+
+uint32_t lt_site_next(void)
+{
+	return (uint32_t)sites.next;
+}
+
+void lt_intern_flush(void)
+{
+	lt_table_reset(&by_address);
+}
+
+void lt_intern_fork_child(void)
+{
+	intern_lock.held = 0;
+	lt_table_reset(&by_address);
+	lt_table_reset(&by_offset);
+	lt_table_reset(&by_call);
+	lt_table_reset(&by_stacks);
+	lt_table_reset(&strings);
+	frames.chunk = rframes.chunk = sites.chunk = NULL;
+	frames.next = rframes.next = 1;
+	first_site = (uint32_t)sites.next;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Task borders. Tasks number from 1; blocks carry the number of the task in which they were born, 0 outside any.
+ *
+ * A PSOCK or fork-cluster worker: from R_Unserialize of a message to R_Serialize of its result (hooks/rapi.c). A forked child
+ * that never receives a message (mclapply, mcparallel): one task, from the fork to its R_Serialize; its blocks carry 0, and
+ * the flag FORK_TASK tells the reader that they are a task's. Programs: leaktrace_task_begin and _end.
+ *
+ * Tasks belong to the process, not to a thread: R has one.
+ */
+#include "base/atomic.h"
+#include "dump/dump.h"
+#include "trace/record.h"
+
+static uint32_t current;
+static bool fork_task;
+
+uint32_t lt_task_current(void)
+{
+	return lt_load_relaxed(&current);
+}
+
+void lt_task_begin(void)
+{
+	if (fork_task) {
+		fork_task = false; /* a cluster's worker, then: what was before its first message is start-up */
+		__atomic_fetch_and(&lt_process->flags, ~(uint32_t)LEAKTRACE_PROCESS_FORK_TASK, __ATOMIC_RELAXED);
+	}
+	if (current)
+		lt_task_end();
+	lt_store_relaxed(&current, (uint32_t)(lt_process->tasks + 1));
+}
+
+void lt_task_end(void)
+{
+	if (fork_task) {
+		lt_store_relaxed(&lt_process->tasks, 1);
+		return;
+	}
+	if (!current)
+		return;
+	lt_store_relaxed(&lt_process->tasks, current);
+	lt_store_relaxed(&current, 0);
+}
+
+void lt_task_fork_child(void)
+{
+	current = 0;
+	fork_task = true;
+	__atomic_fetch_or(&lt_process->flags, LEAKTRACE_PROCESS_FORK_TASK, __ATOMIC_RELAXED);
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the tracer keeps per thread, in initial-exec TLS: no allocation, nothing to free when a thread ends.
+ */
+#ifndef LT_THREAD_H
+#define LT_THREAD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct lt_thread {
+	uint32_t depth;   /* > 0: inside the tracer; hooks pass through */
+	uint32_t gate;    /* entries of lt_gate that this thread is in (a signal handler may add one) */
+	uint32_t stripe;  /* of the gate, plus 1; 0: not chosen yet */
+	bool r_main;      /* R runs on this thread */
+	uint32_t last_site;     /* site of last_block */
+	uintptr_t last_block;   /* the thread's last allocation, for temporaries; 0: none, or freed */
+	uintptr_t last_new;     /* what the last recorded allocation returned, for operator new above malloc */
+	uintptr_t last_deleted; /* what operator delete above free has taken out already */
+};
+
+extern __thread struct lt_thread lt_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
+
+#endif
