@@ -1,0 +1,68 @@
+#!/bin/sh
+# SPDX-License-Identifier: MIT
+# The command's promises: exit statuses of `run`, formats that agree, order that does not matter.
+. "$LT_SOURCE/tests/lib.sh"
+
+ulimit -c 0
+cd "$work"
+for kind in exit:12 _exit:13 quick_exit:15 abort:134 segv:139 term:143 kill:137 return:11; do
+	run "$tool" run -- "$targets/endings" "${kind%:*}"
+	same "run: status of ${kind%:*}" "${kind#*:}" "$status"
+done
+run "$tool" run -- "$work/no-such-program"
+holds "run: no such program" [ "$status" -ne 0 ]
+run "$tool" run -- "$targets/forks" fork
+same "run: status 0" 0 "$status"
+holds "run: the summary names the leak" grep -q leak_child "$work/out" "$work/err"
+
+run "$tool" report "$work/no-such-session"
+same "no such session: status" 2 "$status"
+same "no such session: one line" 1 "$(wc -l <"$work/err")"
+run "$tool" no-such-command
+same "no such command: status" 2 "$status"
+run "$tool" report --no-such-option
+same "no such option: status" 2 "$status"
+for command in run report ps merge; do
+	run "$tool" $command --help
+	same "$command --help: status" 0 "$status"
+	holds "$command --help: usage on stdout" grep -qi usage "$work/out"
+done
+
+trace a "$targets/forks" many
+trace b "$targets/execs" chain 5
+run "$tool" merge -o "$work/ab.ltd" "$work/a" "$work/b"
+same "merge: status" 0 "$status"
+run "$tool" merge -o "$work/ba.ltd" "$work/b" "$work/a"
+"$tool" report --format=json "$work/ab.ltd" >"$work/ab.json"
+"$tool" report --format=json "$work/ba.ltd" >"$work/ba.json"
+"$tool" report --format=json "$work/a" "$work/b" >"$work/both.json"
+jq -S '[.processes, .sites, .totals]' "$work/ab.json" >"$work/1"
+jq -S '[.processes, .sites, .totals]' "$work/ba.json" >"$work/2"
+jq -S '[.processes, .sites, .totals]' "$work/both.json" >"$work/3"
+holds "merge: the order does not matter" cmp -s "$work/1" "$work/2"
+holds "merge: the same as from the dumps" cmp -s "$work/1" "$work/3"
+"$tool" merge -o "$work/again.ltd" "$work/ab.ltd"
+"$tool" report --format=json "$work/again.ltd" | jq -S '[.processes, .sites, .totals]' >"$work/4"
+holds "merge: of a merged file" cmp -s "$work/1" "$work/4"
+
+"$tool" report "$work/a" >"$work/out"
+holds "text names the leak" grep -q leak_child "$work/out"
+"$tool" report --blocks "$work/a" >"$work/out"
+same "--blocks: a row per block" 50 "$(grep -c leak_child "$work/out")"
+"$tool" report --format=csv "$work/a" >"$work/out"
+holds "csv names the leak" grep -q leak_child "$work/out"
+"$tool" report --min-bytes 10000 --format=csv "$work/a" >"$work/out"
+holds "--min-bytes keeps the big" grep -q leak_child "$work/out"
+holds "--min-bytes drops the small" sh -c "! grep -q leak_parent '$work/out'"
+for by in site function module rcall process; do
+	run "$tool" report --by=$by "$work/a"
+	same "--by=$by: status" 0 "$status"
+done
+report a
+id=$(jq -r '.processes[] | select(.role == "fork") | .id' "$work/a.json" | head -n 1)
+"$tool" report --process "$id" --format=json "$work/a" >"$work/one.json"
+fact one "--process" 'holds("leak_child"; 5; 1000) and blocks("leak_parent") == 0'
+run "$tool" ps "$work/a"
+same "ps: a line per process" 11 "$(grep -c forks "$work/out")"
+
+finish

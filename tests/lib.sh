@@ -1,0 +1,117 @@
+# SPDX-License-Identifier: MIT
+#
+# Sourced by the test scripts: runs programs under the preload, and checks facts of the reports. The environment names the
+# trees: LT_BUILD, LT_SOURCE. A script goes on after a failed check, and `finish` ends it with the right status.
+#
+#   trace DIR COMMAND...   runs COMMAND with the preload, dumps in $work/DIR; more options in $options
+#   report DIR             the session's report as JSON, in $work/DIR.json
+#   fact DIR TEXT FILTER   FILTER, in jq's language with the functions below, holds for that report
+#   same TEXT A B          the strings are equal
+#   holds TEXT COMMAND...  COMMAND succeeds
+#   skip TEXT              ends the script as skipped
+# shellcheck shell=sh disable=SC2034
+
+set -eu
+lib=${LT_LIB:-$LT_BUILD/src/libleaktrace.so}
+tool=${LT_TOOL:-$LT_BUILD/tools/leaktrace}
+targets=$LT_BUILD/tests/targets
+examples=$LT_BUILD/examples
+options=
+failures=0
+checks=0
+work=$(mktemp -d "${TMPDIR:-/tmp}/leaktrace-test.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+unset LEAKTRACE_OPTIONS LEAKTRACE_SESSION LD_PRELOAD
+export ASYNCRD_MODULE="$examples/asyncrd.so"
+
+# Facts about a report. blocks("f"), bytes("f"): what all sites of the function hold; in_process(id; "f"): blocks in one.
+jq_functions='
+	def sites(f): [.sites[] | select(.function == f)];
+	def blocks(f): sites(f) | map(.blocks) | add // 0;
+	def bytes(f): sites(f) | map(.bytes) | add // 0;
+	def holds(f; n; b): blocks(f) == n and bytes(f) == b;
+	def in_process($id; f): [sites(f)[].processes[] | select(.id == $id) | .blocks] | add // 0;
+	def owners(f): [sites(f)[].processes[] | select(.blocks > 0) | .id] | unique | length;
+	def process(role): [.processes[] | select(.role == role)];
+	def one(role): process(role) | if length == 1 then .[0] else error("not one " + role) end;
+	def by_image: [.processes[]] | sort_by(.image);
+	def ended(kind; code): .end_kind == kind and .end_code == code;
+	def close_to(a; b; tolerance): (a - b) <= tolerance and (b - a) <= tolerance;
+'
+
+skip() {
+	echo "skipped: $*"
+	exit 77
+}
+
+needs() {
+	for thing; do
+		command -v "$thing" >/dev/null || skip "no $thing"
+	done
+}
+
+bad() {
+	echo "FAILED: $*"
+	failures=$((failures + 1))
+}
+
+trace() {
+	trace_dir=$work/$1
+	shift
+	LD_PRELOAD=$lib LEAKTRACE_OPTIONS="dir=$trace_dir${options:+:$options}" "$@"
+}
+
+# Runs a command, keeps its status in $status and its output in $work/out and $work/err.
+run() {
+	status=0
+	"$@" >"$work/out" 2>"$work/err" || status=$?
+}
+
+report() {
+	report_status=0
+	"$tool" report --format=json "$work/$1" >"$work/$1.json" 2>"$work/$1.err" || report_status=$?
+	if [ "$report_status" -ne 0 ] || ! jq -e '.format == "leaktrace-report"' "$work/$1.json" >/dev/null 2>&1; then
+		bad "report of $1: exit status $report_status"
+		cat "$work/$1.err"
+		echo '{}' >"$work/$1.json"
+	fi
+}
+
+fact() {
+	checks=$((checks + 1))
+	if ! jq -e "$jq_functions $3" "$work/$1.json" >"$work/fact" 2>&1; then
+		bad "$2 [$1: $3]"
+		head -n 5 "$work/fact"
+		jq -c '(.processes[]? | [.id, .pid, .role, .image, .end_kind, .end_code, .live_blocks, .live_bytes]),
+			(.sites[:8][]? | [.function, .blocks, .bytes, .depth, [.processes[].id], .growth_per_task])' "$work/$1.json" 2>&1 | head -n 24
+	fi
+}
+
+same() {
+	checks=$((checks + 1))
+	[ "$2" = "$3" ] || bad "$1: expected '$2', got '$3'"
+}
+
+holds() {
+	checks=$((checks + 1))
+	holds_text=$1
+	shift
+	"$@" || bad "$holds_text"
+}
+
+# Lines of the tracer in the last command's stderr.
+tracer_lines() {
+	grep -c -i leaktrace "$work/err" || :
+}
+
+dumps() {
+	find "$work/$1" -name '*.ltd' 2>/dev/null | wc -l
+}
+
+finish() {
+	echo "$checks checks, $failures failed"
+	[ "$checks" -gt 0 ] || exit 1
+	[ "$failures" -eq 0 ] || exit 1
+	exit 0
+}

@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Many dumps into one set of processes, strings, modules and stacks; what hangs on them streams through a sink.
+ *
+ *   dump files --identity--> processes --load, one file at a time--> interned records --> sink (report's model, or a file)
+ *
+ * A first pass reads only who is in which file: a process that was given twice is taken once, and processes get their
+ * numbers in an order that is theirs (start, machine, PID, image), not that of the inputs. Only one dump is in memory at a
+ * time.
+ */
+#ifndef LT_MERGE_H
+#define LT_MERGE_H
+
+#include <leaktrace/dump-format.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "intern.h"
+#include "notes.h"
+
+#define LT_PROCESS_ID_SIZE 64
+#define LT_NO_PROCESS UINT32_MAX
+
+/* How a process ended, as found out from all sources; names are those of the report. */
+enum lt_end { LT_END_UNKNOWN, LT_END_EXIT, LT_END__EXIT, LT_END_SIGNAL, LT_END_EXEC, LT_END_RUNNING, LT_END_COUNT };
+extern const char *const lt_end_names[LT_END_COUNT];
+
+struct lt_process {
+	struct leaktrace_process record; /* its strings are numbers of the intern table */
+	char id[LT_PROCESS_ID_SIZE];
+	uint32_t source, local; /* which file holds it, and where */
+	bool loaded;
+	bool partial; /* its dump is damaged */
+	uint64_t allocations, allocated_bytes, frees, freed_bytes; /* sums over its sites */
+	uint64_t cut_sites, lost_stacks;
+	/* Found out by lt_lineage_resolve(). */
+	uint32_t parent, forked_from; /* LT_NO_PROCESS: none here */
+	enum lt_end end;
+	bool has_code;
+	int end_code;
+	int64_t end_ns; /* 0: unknown */
+};
+
+/* Someone's child ended. */
+struct lt_child_end {
+	uint32_t process; /* whose child */
+	uint32_t pid;
+	int64_t time_ns, status;
+};
+
+/* A problem that the tracer noted in the dump. */
+struct lt_tracer_note {
+	uint32_t process, text;
+};
+
+/* Takes what is loaded. Records come with global numbers in place of the file's: native, r, text (a string), process. */
+struct lt_sink {
+	void *data;
+	void (*site)(void *data, const struct leaktrace_site *site);
+	void (*inherited)(void *data, const struct leaktrace_inherited *inherited);
+	void (*block)(void *data, const struct leaktrace_block *block);
+	void (*event)(void *data, const struct leaktrace_event *event);
+	void (*end)(void *data); /* of one file */
+};
+
+struct lt_merge {
+	struct lt_intern *intern;
+	struct lt_notes *notes;
+	struct lt_process *processes; /* in intrinsic order */
+	uint32_t process_count;
+	struct lt_child_end *child_ends;
+	size_t child_end_count, child_end_room;
+	struct lt_tracer_note *tracer_notes;
+	size_t tracer_note_count, tracer_note_room;
+	struct lt_source *sources;
+	uint32_t source_count;
+	size_t source_room;
+	struct lt_candidate *candidates; /* until lt_merge_select() */
+	size_t candidate_count, candidate_room;
+	unsigned unreadable; /* files */
+};
+
+struct lt_merge *lt_merge_new(struct lt_notes *notes);
+void lt_merge_free(struct lt_merge *merge);
+
+/* Notes who is in the file; -errno if it cannot be read (with a note). */
+int lt_merge_add(struct lt_merge *merge, const char *path);
+
+/* All files are added: decide on the processes. */
+void lt_merge_select(struct lt_merge *merge);
+
+/* Reads all files once, calling `sink`. `parts` as for lt_dump_read. Returns the number of files that could be read. */
+unsigned lt_merge_load(struct lt_merge *merge, unsigned parts, const struct lt_sink *sink);
+
+int lt_key_compare(const struct leaktrace_key *a, const struct leaktrace_key *b);
+bool lt_key_none(const struct leaktrace_key *key);
+
+#endif

@@ -1,0 +1,469 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The reader: header, walk over the chunks, and the order in which a file that is still being written is read.
+ *
+ * A record refers only to what was committed before it: sites to stacks, stacks to modules, all to strings. So of a running
+ * process the sites are read first and the strings last, each group after a fresh look at how far the file reaches; all that
+ * a record refers to is then in what was read. Nothing is locked, and the writer notices nothing.
+ */
+#include "reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "xalloc.h"
+
+/* How far to look for the next chunk behind a damaged one, in all: a huge sparse file must not keep us for ever. */
+#define RESYNC_LIMIT (UINT64_C(1) << 30)
+/* What a file may hold more than the blocks that it takes on disk (file systems that compress). */
+#define SPARSE_RATIO 32
+
+struct reader {
+	int fd;
+	struct lt_dump *dump;
+	struct lt_notes *notes;
+	uint64_t budget; /* bytes that all chunks together may hold */
+	bool quiet;      /* a second look: notes were made at the first */
+};
+
+static const struct {
+	uint32_t parts;
+} phases[] = {
+	{~LT_PARTS_STACKS},
+	{LT_PART(LEAKTRACE_CHUNK_FRAMES) | LT_PART(LEAKTRACE_CHUNK_RFRAMES)},
+	{LT_PART(LEAKTRACE_CHUNK_MODULES)},
+	{LT_PART(LEAKTRACE_CHUNK_STRINGS)},
+};
+
+static size_t least_record_size(uint32_t type)
+{
+	switch (type) {
+	case LEAKTRACE_CHUNK_STRINGS: return 1;
+	case LEAKTRACE_CHUNK_MODULES: return sizeof(struct leaktrace_module);
+	case LEAKTRACE_CHUNK_FRAMES: return sizeof(struct leaktrace_frame);
+	case LEAKTRACE_CHUNK_RFRAMES: return sizeof(struct leaktrace_rframe);
+	case LEAKTRACE_CHUNK_SITES: return sizeof(struct leaktrace_site);
+	case LEAKTRACE_CHUNK_BLOCKS: return sizeof(struct leaktrace_block);
+	case LEAKTRACE_CHUNK_INHERITED: return sizeof(struct leaktrace_inherited);
+	case LEAKTRACE_CHUNK_EVENTS: return sizeof(struct leaktrace_event);
+	case LEAKTRACE_CHUNK_PROCESSES: return sizeof(struct leaktrace_process);
+	default: return 0; /* unknown to this version: skipped */
+	}
+}
+
+static const char *type_name(uint32_t type)
+{
+	static const char *const names[] = {"free", "strings", "modules", "frames", "R frames", "sites", "blocks",
+					    "inherited blocks", "events", "processes"};
+
+	return type < sizeof names / sizeof *names ? names[type] : "unknown";
+}
+
+/* Reads up to `size` bytes; returns how many there were, or -errno. */
+static int64_t read_at(int fd, void *buffer, uint64_t size, uint64_t offset)
+{
+	uint64_t done = 0;
+
+	while (done < size) {
+		ssize_t n = pread(fd, (char *)buffer + done, size - done, (off_t)(offset + done));
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		if (n == 0)
+			break;
+		done += (uint64_t)n;
+	}
+	return (int64_t)done;
+}
+
+#define TELL(reader, ...)                                                                               \
+	do {                                                                                            \
+		(reader)->dump->partial = true;                                                         \
+		if (!(reader)->quiet)                                                                   \
+			lt_note((reader)->notes, (reader)->dump->path, __VA_ARGS__);                    \
+	} while (0)
+
+static int read_header(struct reader *reader, struct leaktrace_header *header)
+{
+	const char *path = reader->dump->path;
+	int64_t n = read_at(reader->fd, header, sizeof *header, 0);
+
+	if (n < 0) {
+		lt_note(reader->notes, path, "cannot be read: %s", strerror((int)-n));
+		return (int)n;
+	}
+	if (n == 0) {
+		lt_note(reader->notes, path, "is empty: its process ended before it could write, or the disk was full");
+		return -EBADMSG;
+	}
+	if ((size_t)n < sizeof header->magic || memcmp(header->magic, LEAKTRACE_DUMP_MAGIC, sizeof header->magic)) {
+		lt_note(reader->notes, path, "is not a dump of leaktrace, or its header is damaged");
+		return -EBADMSG;
+	}
+	if ((size_t)n < sizeof *header) {
+		lt_note(reader->notes, path, "is cut in its header, nothing of it can be read");
+		return -EBADMSG;
+	}
+	if (header->endian != LEAKTRACE_DUMP_ENDIAN) {
+		lt_note(reader->notes, path, header->endian == __builtin_bswap32(LEAKTRACE_DUMP_ENDIAN) ?
+			"was written by a machine of the other byte order; read it on one of that kind" :
+			"has a damaged header (byte order mark)");
+		return -EBADMSG;
+	}
+	if (header->major != LEAKTRACE_DUMP_MAJOR) {
+		lt_note(reader->notes, path, "has format version %u.%u, this leaktrace reads version %u: %s", header->major,
+			header->minor, LEAKTRACE_DUMP_MAJOR, header->major > LEAKTRACE_DUMP_MAJOR ?
+			"a newer leaktrace is needed" : "an older leaktrace is needed");
+		return -EPROTO;
+	}
+	if (header->header_size != LEAKTRACE_HEADER_SIZE || header->committed < LEAKTRACE_HEADER_SIZE) {
+		lt_note(reader->notes, path, "has a damaged header (sizes)");
+		return -EBADMSG;
+	}
+	return 0;
+}
+
+/* A chunk's header that can be believed: its type may be unknown, its size may reach too far. */
+static bool plausible(const struct leaktrace_chunk *chunk)
+{
+	return chunk->magic == LEAKTRACE_CHUNK_MAGIC && chunk->size >= LEAKTRACE_CHUNK_ALIGN &&
+	       chunk->size % LEAKTRACE_CHUNK_ALIGN == 0;
+}
+
+/* The offset of the next plausible chunk at or behind `offset`, or `end`. */
+static uint64_t resync(struct reader *reader, uint64_t offset, uint64_t end)
+{
+	struct leaktrace_chunk header;
+	uint64_t limit = end - offset > RESYNC_LIMIT ? offset + RESYNC_LIMIT : end;
+
+	offset = (offset + LEAKTRACE_CHUNK_ALIGN - 1) / LEAKTRACE_CHUNK_ALIGN * LEAKTRACE_CHUNK_ALIGN;
+	for (; offset < limit; offset += LEAKTRACE_CHUNK_ALIGN) {
+		if (read_at(reader->fd, &header, sizeof header, offset) != sizeof header)
+			break;
+		if (plausible(&header) && header.size <= end - offset)
+			return offset;
+	}
+	return end;
+}
+
+/* Bounds a chunk's count by what the file holds of it, and by where an index may lead. */
+static void bound_count(struct reader *reader, struct lt_chunk *chunk, uint64_t end)
+{
+	uint64_t room = chunk->offset + chunk->size <= end ? chunk->size : end - chunk->offset;
+	uint64_t holds = room > sizeof(struct leaktrace_chunk) ?
+			 (room - sizeof(struct leaktrace_chunk)) / chunk->record_size : 0;
+
+	if (chunk->count > holds) {
+		uint64_t lost = chunk->count - holds;
+
+		TELL(reader, "%" PRIu64 " of %" PRIu64 " records (%s) at offset %" PRIu64 " are missing", lost, chunk->count,
+		     type_name(chunk->type), chunk->offset);
+		chunk->lost = lost > UINT32_MAX ? UINT32_MAX : (uint32_t)lost;
+		chunk->count = holds;
+	}
+	if (chunk->first > reader->dump->file_size / chunk->record_size + 1 || chunk->first > UINT32_MAX - chunk->count) {
+		TELL(reader, "a chunk (%s) at offset %" PRIu64 " has an impossible index, %" PRIu64 " records skipped",
+		     type_name(chunk->type), chunk->offset, chunk->count);
+		chunk->count = 0;
+	}
+}
+
+static bool read_records(struct reader *reader, struct lt_chunk *chunk)
+{
+	uint64_t size = chunk->count * chunk->record_size;
+	int64_t n;
+
+	/* One byte more, so that a string that ends with its chunk has its NUL. */
+	chunk->data = lt_xmalloc(size + 1);
+	n = read_at(reader->fd, chunk->data, size, chunk->offset + sizeof(struct leaktrace_chunk));
+	if (n < 0 || (uint64_t)n < size) {
+		uint64_t got = n < 0 ? 0 : (uint64_t)n / chunk->record_size;
+
+		TELL(reader, "%" PRIu64 " records (%s) at offset %" PRIu64 " cannot be read%s%s", chunk->count - got,
+		     type_name(chunk->type), chunk->offset, n < 0 ? ": " : "", n < 0 ? strerror((int)-n) : "");
+		chunk->count = got;
+	}
+	chunk->data[chunk->count * chunk->record_size] = 0;
+	return chunk->count > 0;
+}
+
+static bool loaded_late(const struct lt_dump *dump, uint32_t type)
+{
+	return dump->header.flags & LEAKTRACE_HEADER_MERGED &&
+	       (type == LEAKTRACE_CHUNK_SITES || type == LEAKTRACE_CHUNK_BLOCKS || type == LEAKTRACE_CHUNK_INHERITED ||
+		type == LEAKTRACE_CHUNK_EVENTS);
+}
+
+bool lt_dump_load(struct lt_dump *dump, struct lt_chunk *chunk, struct lt_notes *notes)
+{
+	struct reader reader = {.fd = dump->fd, .dump = dump, .notes = notes};
+
+	return chunk->data || read_records(&reader, chunk);
+}
+
+void lt_dump_unload(struct lt_dump *dump, struct lt_chunk *chunk)
+{
+	if (!loaded_late(dump, chunk->type))
+		return;
+	free(chunk->data);
+	chunk->data = NULL;
+}
+
+static void take_chunk(struct reader *reader, const struct leaktrace_chunk *header, uint64_t offset, uint64_t end,
+		       unsigned parts, size_t *room)
+{
+	struct lt_dump *dump = reader->dump;
+	size_t least = least_record_size(header->type);
+	struct lt_chunk chunk = {
+		.type = header->type, .generation = header->generation, .record_size = header->record_size, .offset = offset,
+		.size = header->size, .first = header->first, .count = header->count,
+	};
+
+	if (!least || header->type >= 32 || !(parts & LT_PART(header->type)))
+		return;
+	/* Strings are bytes, whatever a writer says; a record twice as large as ours comes from no minor version. */
+	if (header->record_size < least || header->record_size > 16 * least) {
+		TELL(reader, "a chunk (%s) at offset %" PRIu64 " has records of %u bytes, skipped", type_name(header->type), offset,
+		     header->record_size);
+		return;
+	}
+	if (header->type == LEAKTRACE_CHUNK_STRINGS)
+		chunk.record_size = 1;
+	bound_count(reader, &chunk, end);
+	if (!chunk.count)
+		return;
+	if (chunk.count * chunk.record_size > reader->budget) {
+		TELL(reader, "a chunk (%s) at offset %" PRIu64 " claims more than the file can hold, skipped",
+		     type_name(header->type), offset);
+		return;
+	}
+	reader->budget -= chunk.count * chunk.record_size;
+	if (!loaded_late(dump, chunk.type) && !read_records(reader, &chunk)) {
+		free(chunk.data);
+		return;
+	}
+	LT_GROW(dump->chunks, dump->chunk_count, *room);
+	dump->chunks[dump->chunk_count++] = chunk;
+}
+
+/* Goes over all chunks below `committed` and keeps those of the wanted types. */
+static void walk(struct reader *reader, const struct leaktrace_header *head, unsigned parts, size_t *room)
+{
+	uint64_t size = reader->dump->file_size;
+	uint64_t end = head->committed < size ? head->committed : size;
+	uint64_t offset = LEAKTRACE_HEADER_SIZE;
+	uint64_t seen = 0;
+
+	if (head->committed > size)
+		TELL(reader, "is cut: %" PRIu64 " of %" PRIu64 " bytes are there", size, head->committed);
+	while (offset < end && end - offset >= sizeof(struct leaktrace_chunk)) {
+		struct leaktrace_chunk header;
+		int64_t n = read_at(reader->fd, &header, sizeof header, offset);
+
+		if (n != sizeof header) {
+			TELL(reader, "cannot be read from offset %" PRIu64 " on%s%s", offset, n < 0 ? ": " : "",
+			     n < 0 ? strerror((int)-n) : "");
+			return;
+		}
+		if (!plausible(&header)) {
+			uint64_t next = resync(reader, offset + LEAKTRACE_CHUNK_ALIGN, end);
+
+			TELL(reader, "is damaged: %" PRIu64 " bytes at offset %" PRIu64 " cannot be read", next - offset, offset);
+			offset = next;
+			continue;
+		}
+		seen++;
+		if (header.size > head->committed - offset) { /* not a matter of being cut: no chunk reaches so far */
+			uint64_t next = resync(reader, offset + LEAKTRACE_CHUNK_ALIGN, end);
+
+			TELL(reader, "is damaged: the chunk (%s) at offset %" PRIu64 " has a wrong size", type_name(header.type),
+			     offset);
+			header.size = next - offset;
+		}
+		take_chunk(reader, &header, offset, end, parts, room);
+		if (header.size >= end - offset)
+			break;
+		offset += header.size;
+	}
+	if (seen < head->chunks)
+		TELL(reader, "%" PRIu64 " of %u chunks are missing", head->chunks - seen, head->chunks);
+}
+
+static int by_place(const void *a, const void *b)
+{
+	const struct lt_chunk *x = a, *y = b;
+
+	if (x->type != y->type)
+		return x->type < y->type ? -1 : 1;
+	if (x->type != LEAKTRACE_CHUNK_STRINGS && x->first != y->first)
+		return x->first < y->first ? -1 : 1;
+	return x->offset < y->offset ? -1 : x->offset > y->offset;
+}
+
+/* The index of each type's chunks. Chunks that claim the same records make no sense: the later one goes. */
+static void index_chunks(struct reader *reader)
+{
+	struct lt_dump *dump = reader->dump;
+	size_t kept = 0;
+
+	if (dump->chunk_count)
+		qsort(dump->chunks, dump->chunk_count, sizeof *dump->chunks, by_place);
+	for (size_t i = 0; i < dump->chunk_count; i++) {
+		struct lt_chunk *chunk = &dump->chunks[i], *previous = kept ? &dump->chunks[kept - 1] : NULL;
+		bool indexed = chunk->type == LEAKTRACE_CHUNK_MODULES || chunk->type == LEAKTRACE_CHUNK_FRAMES ||
+			       chunk->type == LEAKTRACE_CHUNK_RFRAMES || chunk->type == LEAKTRACE_CHUNK_PROCESSES;
+
+		if (indexed && previous && previous->type == chunk->type && chunk->first < previous->first + previous->count) {
+			TELL(reader, "two chunks (%s) claim the same records, the one at offset %" PRIu64 " is skipped",
+			     type_name(chunk->type), chunk->offset);
+			free(chunk->data);
+			continue;
+		}
+		dump->chunks[kept++] = *chunk;
+	}
+	dump->chunk_count = kept;
+	for (size_t i = 0; i < kept; i++) {
+		uint32_t type = dump->chunks[i].type;
+
+		if (dump->end_of_type[type] == 0)
+			dump->first_of_type[type] = i;
+		dump->end_of_type[type] = i + 1;
+	}
+}
+
+static void drop_chunks(struct lt_dump *dump)
+{
+	for (size_t i = 0; i < dump->chunk_count; i++)
+		free(dump->chunks[i].data);
+	dump->chunk_count = 0;
+}
+
+/* The size is taken after the header: a file that grows is then never shorter than its commit mark. */
+static int look(struct reader *reader, struct leaktrace_header *header)
+{
+	struct lt_dump *dump = reader->dump;
+	struct stat status;
+	int error = read_header(reader, header);
+
+	if (error)
+		return error;
+	if (fstat(reader->fd, &status))
+		return -errno;
+	dump->file_size = (uint64_t)status.st_size;
+	reader->budget = (uint64_t)status.st_blocks * 512 * SPARSE_RATIO + (1u << 20);
+	if (reader->budget > dump->file_size)
+		reader->budget = dump->file_size;
+	return 0;
+}
+
+/* The list of live blocks may be replaced while we read: then read it again. */
+static int read_first_phase(struct reader *reader, unsigned parts, size_t *room)
+{
+	struct lt_dump *dump = reader->dump;
+
+	for (int attempt = 0;; attempt++) {
+		struct leaktrace_header after;
+		int error;
+
+		walk(reader, &dump->header, parts & phases[0].parts, room);
+		error = look(reader, &after);
+		if (error)
+			return error;
+		if (after.process.blocks_generation == dump->header.process.blocks_generation || attempt == 4)
+			return 0;
+		drop_chunks(dump);
+		reader->quiet = true;
+		dump->header = after;
+	}
+}
+
+static int read_chunks(struct reader *reader, unsigned parts)
+{
+	struct lt_dump *dump = reader->dump;
+	bool live = !(dump->header.flags & LEAKTRACE_HEADER_MERGED) && dump->header.process.end_kind == LEAKTRACE_END_NONE;
+	size_t room = 0;
+	int error;
+
+	if (!parts)
+		return 0;
+	if (!live) {
+		walk(reader, &dump->header, parts, &room);
+		index_chunks(reader);
+		return 0;
+	}
+	error = read_first_phase(reader, parts, &room);
+	if (error)
+		return error;
+	for (size_t i = 1; i < sizeof phases / sizeof *phases; i++) {
+		struct leaktrace_header now;
+
+		if (!(parts & phases[i].parts))
+			continue;
+		error = look(reader, &now);
+		if (error)
+			return error;
+		reader->quiet = true;
+		walk(reader, &now, parts & phases[i].parts, &room);
+	}
+	reader->quiet = false;
+	index_chunks(reader);
+	return 0;
+}
+
+int lt_dump_read(const char *path, unsigned parts, struct lt_notes *notes, struct lt_dump **result)
+{
+	struct lt_dump *dump = lt_xcalloc(1, sizeof *dump);
+	struct reader reader = {.dump = dump, .notes = notes};
+	struct stat status;
+	int error = 0;
+
+	dump->path = lt_xstrdup(path);
+	dump->fd = -1;
+	/* O_NONBLOCK: a FIFO in a session directory must not stop us. */
+	reader.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (reader.fd < 0 || fstat(reader.fd, &status)) {
+		error = -errno;
+		lt_note(notes, path, "cannot be opened: %s", strerror(errno));
+		goto out;
+	}
+	if (!S_ISREG(status.st_mode)) {
+		error = -EINVAL;
+		lt_note(notes, path, "is not a regular file");
+		goto out;
+	}
+	error = look(&reader, &dump->header);
+	if (error)
+		goto out;
+	/* Only a merged file keeps its process records in chunks; those of one image need no walk to be known. */
+	if (!(dump->header.flags & LEAKTRACE_HEADER_MERGED))
+		parts &= ~LT_PARTS_IDENTITY;
+	error = read_chunks(&reader, parts);
+out:
+	if (!error && dump->header.flags & LEAKTRACE_HEADER_MERGED)
+		dump->fd = reader.fd;
+	else if (reader.fd >= 0)
+		close(reader.fd);
+	if (error)
+		lt_dump_free(dump);
+	else
+		*result = dump;
+	return error;
+}
+
+void lt_dump_free(struct lt_dump *dump)
+{
+	if (!dump)
+		return;
+	drop_chunks(dump);
+	if (dump->fd >= 0)
+		close(dump->fd);
+	free(dump->chunks);
+	free(dump->path);
+	free(dump);
+}

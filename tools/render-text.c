@@ -1,0 +1,335 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The report for people: who ran and how it ended, what is missing, then the sites, native memory before R's heap.
+ *
+ * A site is a line of figures and below it two columns: native frames, and the R calls behind them. What a reader needs to
+ * act on comes first in each: growth before size, the function before its callers. Long stacks are folded (--full unfolds).
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "lineage.h"
+#include "out.h"
+#include "rank.h"
+#include "report.h"
+#include "xalloc.h"
+
+#define WIDTH 116
+#define LEFT 66 /* the column of native frames, its indent included */
+#define FRAMES_SHOWN 12
+#define FRAMES_IN_R 2 /* shown of the frames inside R, below those of the user's code */
+#define CALLS_SHOWN 10
+#define PROCESSES_SHOWN 4
+
+struct lines {
+	char **texts;
+	size_t count, room;
+};
+
+static void add_line(struct lines *lines, char *text)
+{
+	LT_GROW(lines->texts, lines->count, lines->room);
+	lines->texts[lines->count++] = text;
+}
+
+static void clear_lines(struct lines *lines)
+{
+	for (size_t i = 0; i < lines->count; i++)
+		free(lines->texts[i]);
+	free(lines->texts);
+	memset(lines, 0, sizeof *lines);
+}
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash && slash[1] ? slash + 1 : path;
+}
+
+static char *frame_line(const struct lt_shown_frame *frame, bool is_function)
+{
+	const char *mark = is_function ? "> " : "  ", *name = lt_frame_name(frame);
+	int width = LEFT - 6;
+	LT_AUTO_FREE char *place = NULL;
+
+	if (frame->file)
+		place = lt_xasprintf("%s:%" PRIu32 "%s", base_name(frame->file), frame->line, frame->inlined ? " (inlined)" : "");
+	else
+		place = lt_xasprintf("%s%s", frame->function && *frame->module ? frame->module : "",
+				     frame->inlined ? " (inlined)" : "");
+	/* The place stays whole; a long C++ name gives way. */
+	int room = width - 2 - (int)strlen(place) - 2;
+
+	if (room < 20)
+		room = 20;
+	if ((int)strlen(name) > room)
+		return lt_xasprintf("%s%.*s...  %s", mark, room - 3, name, place);
+	return lt_xasprintf("%s%-*s  %s", mark, room < 30 ? room : 30, name, place);
+}
+
+static void native_lines(const struct lt_report *report, const struct lt_stack *stack, bool cut, struct lines *lines)
+{
+	size_t shown = stack->count, in_r = 0;
+
+	if (!report->options->full) {
+		for (shown = 0; shown < stack->count && shown < stack->function + FRAMES_SHOWN; shown++) {
+			in_r += shown > stack->function && stack->frames[shown].r;
+			if (in_r > FRAMES_IN_R)
+				break;
+		}
+		if (stack->count - shown == 1)
+			shown++;
+	}
+	for (size_t i = 0; i < shown; i++)
+		add_line(lines, frame_line(&stack->frames[i], i == stack->function));
+	if (shown < stack->count)
+		add_line(lines, lt_xasprintf("  ... %zu more frames", stack->count - shown));
+	if (cut)
+		add_line(lines, lt_xstrdup("  ... cut here, frames towards main are missing"));
+	if (!stack->count)
+		add_line(lines, lt_xstrdup("  (no native stack)"));
+}
+
+static void r_lines(const struct lt_report *report, uint32_t r, bool cut, struct lines *lines)
+{
+	const struct lt_intern *intern = report->merge->intern;
+	size_t shown = 0, total = 0;
+
+	for (uint32_t i = r; i; i = intern->rframes[i].parent)
+		total++;
+	for (; r && (report->options->full || shown < CALLS_SHOWN || total == CALLS_SHOWN + 1); r = intern->rframes[r].parent) {
+		add_line(lines, lt_report_call(intern, &intern->rframes[r]));
+		shown++;
+	}
+	if (shown < total)
+		add_line(lines, lt_xasprintf("... %zu more calls", total - shown));
+	if (cut)
+		add_line(lines, lt_xstrdup("... cut here"));
+}
+
+static char *process_list(const struct lt_report *report, const struct lt_row *row)
+{
+	char *text = NULL;
+	size_t size;
+	FILE *memory = open_memstream(&text, &size);
+
+	if (!memory)
+		return lt_xstrdup("?");
+	for (size_t i = 0; i < row->pair_count && (i < PROCESSES_SHOWN || row->pair_count == PROCESSES_SHOWN + 1); i++) {
+		const struct lt_process *process =
+			&report->merge->processes[report->model->pairs[row->first_pair + i].process];
+
+		fprintf(memory, "%s%s %" PRIu32, i ? ", " : "", lt_lineage_role(process), process->record.key.pid);
+	}
+	if (row->pair_count > PROCESSES_SHOWN + 1)
+		fprintf(memory, " and %zu more", row->pair_count - PROCESSES_SHOWN);
+	fclose(memory);
+	return text;
+}
+
+static const char *plural(uint64_t number)
+{
+	return number == 1 ? "" : "s";
+}
+
+static void render_site(struct lt_report *report, const struct lt_row *row, FILE *out)
+{
+	const struct lt_site *site = &report->model->sites[row->site];
+	LT_AUTO_FREE char *processes = process_list(report, row);
+	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER], growth[LT_OUT_NUMBER], growth_blocks[LT_OUT_NUMBER];
+	struct lines native = {0}, r = {0};
+	struct lt_stack stack;
+	size_t lines;
+
+	fprintf(out, "%4" PRIu32 ".  %s bytes in %s block%s", row->rank, lt_out_count(bytes, row->live.bytes),
+		lt_out_count(blocks, row->live.blocks), plural(row->live.blocks));
+	if (site->growth.bytes)
+		fprintf(out, ", +%s bytes (%s blocks) per task", lt_out_mean(growth, lt_growth_bytes(&site->growth)),
+			lt_out_mean(growth_blocks, lt_growth_blocks(&site->growth)));
+	else if (site->growth.tasks)
+		fputs(", no growth", out);
+	fprintf(out, "; %s; %s\n", lt_kind_names[row->kind], processes);
+	lt_stack_make(report->symbols, report->merge->intern, site->native, &stack);
+	native_lines(report, &stack, site->flags & LEAKTRACE_SITE_CUT, &native);
+	r_lines(report, site->r, site->flags & LEAKTRACE_SITE_R_CUT, &r);
+	lines = native.count > r.count ? native.count : r.count;
+	for (size_t i = 0; i < lines; i++) {
+		fputs("     ", out);
+		if (i < r.count) {
+			lt_out_cell(out, i < native.count ? native.texts[i] : "", LEFT - 6, 1);
+			fputs(i ? "    " : " R: ", out);
+			lt_out_cell(out, r.texts[i], WIDTH - LEFT - 3, 0);
+		} else {
+			lt_out_cell(out, native.texts[i], r.count ? LEFT - 6 : WIDTH - 5, 0);
+		}
+		fputc('\n', out);
+	}
+	fputc('\n', out);
+	clear_lines(&native);
+	clear_lines(&r);
+	lt_stack_clear(&stack);
+}
+
+static void render_part(struct lt_report *report, bool r_heap, FILE *out)
+{
+	char number[LT_OUT_NUMBER], size[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER];
+	struct lt_amount total = {0, 0};
+	size_t count = 0, shown = 0, limit;
+
+	for (size_t i = 0; i < report->row_count; i++) {
+		if (lt_row_r_heap(report->model, report->rows[i]) != r_heap)
+			continue;
+		total.bytes = lt_add(total.bytes, report->rows[i]->live.bytes);
+		total.blocks = lt_add(total.blocks, report->rows[i]->live.blocks);
+		count++;
+	}
+	if (!count)
+		return;
+	limit = lt_report_shown(report, count);
+	fprintf(out, "%s: %s in %s block%s from %s site%s", r_heap ? "R heap" : "Native memory", lt_out_size(size, total.bytes),
+		lt_out_count(blocks, total.blocks), plural(total.blocks), lt_out_count(number, count), plural(count));
+	fputs(r_heap ? " (taken by R's own allocator; R keeps and reuses it)\n\n" : "\n\n", out);
+	for (size_t i = 0; i < report->row_count && shown < limit; i++) {
+		if (lt_row_r_heap(report->model, report->rows[i]) != r_heap)
+			continue;
+		render_site(report, report->rows[i], out);
+		lt_report_progress(++shown, limit);
+	}
+	if (limit < count)
+		fprintf(out, "      ... and %s more site%s; --top N shows more, --format=json all\n\n",
+			lt_out_count(number, count - limit), plural(count - limit));
+}
+
+static void render_roles(const struct lt_report *report, FILE *out)
+{
+	static const char *const names[] = {"other", "master", "fork", "psock"};
+	static const unsigned order[] = {LEAKTRACE_ROLE_MASTER, LEAKTRACE_ROLE_PSOCK, LEAKTRACE_ROLE_FORK, LEAKTRACE_ROLE_OTHER};
+	uint64_t roles[4] = {0}, ends[LT_END_COUNT] = {0}, total = 0, tasks = 0, partial = 0;
+	char number[LT_OUT_NUMBER];
+	const char *comma = "";
+
+	for (uint32_t i = 0; i < report->merge->process_count; i++) {
+		const struct lt_process *process = &report->merge->processes[i];
+
+		if (!process->loaded || !lt_model_selected(report->model, i))
+			continue;
+		total++;
+		roles[process->record.role < 4 ? process->record.role : 0]++;
+		ends[process->end]++;
+		tasks += lt_growth_tasks(&process->record);
+		partial += process->partial;
+	}
+	fprintf(out, "%s process%s: ", lt_out_count(number, total), total == 1 ? "" : "es");
+	for (size_t i = 0; i < 4; i++) {
+		if (!roles[order[i]])
+			continue;
+		fprintf(out, "%s%s %s", comma, lt_out_count(number, roles[order[i]]), names[order[i]]);
+		comma = ", ";
+	}
+	fputs("; ended by: ", out);
+	comma = "";
+	for (unsigned end = 0; end < LT_END_COUNT; end++) {
+		if (!ends[end])
+			continue;
+		fprintf(out, "%s%s %s", comma, lt_out_count(number, ends[end]), end == LT_END_RUNNING ? "(still running)" :
+			end == LT_END_UNKNOWN ? "unknown (killed?)" : lt_end_names[end]);
+		comma = ", ";
+	}
+	if (tasks)
+		fprintf(out, "; %s task%s", lt_out_count(number, tasks), plural(tasks));
+	fputc('\n', out);
+	if (partial)
+		fprintf(out, "Incomplete: %s damaged dump%s (see the messages)\n", lt_out_count(number, partial), plural(partial));
+}
+
+/* Prints "what: figure (processes)" for a fault that some processes have. */
+static void render_missing(const struct lt_report *report, FILE *out)
+{
+	const struct lt_intern *intern = report->merge->intern;
+	uint64_t cut = 0, dropped = 0, unlisted = 0, full = 0, lost = 0, sampled = 0, no_stacks = 0;
+	char number[LT_OUT_NUMBER];
+
+	for (uint32_t i = 0; i < report->merge->process_count; i++) {
+		const struct lt_process *process = &report->merge->processes[i];
+		const struct leaktrace_process *record = &process->record;
+		const char *note = lt_intern_text(intern, record->r_note);
+
+		if (!process->loaded || !lt_model_selected(report->model, i))
+			continue;
+		cut += process->cut_sites;
+		lost += process->lost_stacks;
+		dropped = lt_add(dropped, record->dropped_allocations);
+		unlisted = lt_add(unlisted, record->dropped_blocks);
+		full += record->flags & LEAKTRACE_PROCESS_FULL ? 1 : 0;
+		sampled += record->flags & LEAKTRACE_PROCESS_SAMPLED ? 1 : 0;
+		no_stacks += record->flags & LEAKTRACE_PROCESS_NATIVE_STACKS ? 0 : 1;
+		if (record->flags & LEAKTRACE_PROCESS_R && !(record->flags & LEAKTRACE_PROCESS_R_STACKS)) {
+			fprintf(out, "Missing: R calls of %s %" PRIu32 ": ", lt_lineage_role(process), record->key.pid);
+			lt_out_safe(out, *note ? note : "R had not started");
+			fputc('\n', out);
+		}
+	}
+	for (size_t i = 0; i < report->merge->tracer_note_count; i++) {
+		const struct lt_tracer_note *note = &report->merge->tracer_notes[i];
+
+		if (!lt_model_selected(report->model, note->process))
+			continue;
+		fprintf(out, "Note of %s %" PRIu32 ": ", lt_lineage_role(&report->merge->processes[note->process]),
+			report->merge->processes[note->process].record.key.pid);
+		lt_out_safe(out, lt_intern_text(intern, note->text));
+		fputc('\n', out);
+	}
+	if (sampled)
+		fprintf(out, "Sampled: figures of %s process%s are estimates\n", lt_out_count(number, sampled), sampled == 1 ? "" : "es");
+	if (no_stacks)
+		fprintf(out, "Missing: native stacks of %s process%s\n", lt_out_count(number, no_stacks), no_stacks == 1 ? "" : "es");
+	if (cut)
+		fprintf(out, "Missing: outer frames of %s site%s, cut at option depth\n", lt_out_count(number, cut), plural(cut));
+	if (lost)
+		fprintf(out, "Missing: stacks of %s site%s, lost with damaged parts\n", lt_out_count(number, lost), plural(lost));
+	if (dropped)
+		fprintf(out, "Missing: %s allocation%s that could not be recorded\n", lt_out_count(number, dropped), plural(dropped));
+	if (full)
+		fprintf(out, "Missing: %s dump%s reached max_size, or the disk was full\n", lt_out_count(number, full), plural(full));
+	if (unlisted)
+		fprintf(out, "Missing: %s block%s in the list of blocks\n", lt_out_count(number, unlisted), plural(unlisted));
+}
+
+static void render_header(const struct lt_report *report, FILE *out)
+{
+	const struct lt_intern *intern = report->merge->intern;
+	const struct lt_process *first = lt_report_first(report);
+	char started[LT_OUT_NUMBER];
+
+	fputs("Session ", out);
+	lt_out_safe(out, first->record.session ? lt_intern_text(intern, first->record.session) : "(unnamed)");
+	if (first->record.host) {
+		fputs(" on ", out);
+		lt_out_safe(out, lt_intern_text(intern, first->record.host));
+	}
+	fprintf(out, ", started %s", lt_out_time(started, first->record.start_ns));
+	if (first->record.dir) {
+		fputs("\nin ", out);
+		lt_out_safe(out, lt_intern_text(intern, first->record.dir));
+	}
+	fputc('\n', out);
+	render_roles(report, out);
+	render_missing(report, out);
+	fputc('\n', out);
+}
+
+void lt_render_text(struct lt_report *report, FILE *out)
+{
+	render_header(report, out);
+	if (report->options->blocks) {
+		lt_render_text_blocks(report, out);
+	} else if (report->options->by != LT_BY_SITE) {
+		lt_render_text_groups(report, out);
+	} else {
+		if (!report->row_count)
+			fputs("No live blocks.\n", out);
+		render_part(report, false, out);
+		render_part(report, true, out);
+	}
+}
