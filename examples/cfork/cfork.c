@@ -49,11 +49,11 @@ static LAYER struct session *session_open(unsigned id)
 
 static LAYER unsigned answer(unsigned id, const char *config)
 {
-	char *text = malloc(64 + id % 64);
+	char *text = malloc(192 + id % 64);
 	struct session *session = session_open(id);
 	if (!text || !session)
 		abort();
-	snprintf(text, 64, "%s:%c", session->user, config[id % 4096]);
+	snprintf(text, 192, "%s:%c", session->user, config[id % 4096]);
 	unsigned length = (unsigned)strlen(text);
 	free(text);
 	return length; /* the session is forgotten */

@@ -22,7 +22,7 @@ fact fef "four images" '.processes | length == 4'
 fact fef "blocks" '[.processes[] as $p | in_process($p.id; "leak_image")] | sort == [1, 1, 5, 10]'
 fact fef "the forked image ends by exec" '[.processes[] | select(.end_kind == "exec")] | length == 1 and .[0].role == "fork"'
 fact fef "exec'd image knows its predecessor" '([.processes[] | select(.end_kind == "exec")][0]) as $f
-	| [.processes[] | select(.image == 1)] | length == 1 and .[0].parent == $f.id and .[0].pid == $f.pid and ended("exit"; 5)'
+	| [.processes[] | select(.image == 1)] | length == 1 and .[0].parent == $f.id and .[0].pid == $f.pid and (.[0] | ended("exit"; 5))'
 fact fef "its child" '([.processes[] | select(.image == 1)][0]) as $e
 	| [.processes[] | select(.forked_from == $e.id)] | length == 1 and .[0].role == "fork"'
 

@@ -26,8 +26,10 @@ fact c "nothing else lives" 'one("master").live_blocks == 17'
 
 if [ -x "$targets/operators" ]; then
 	for program in operators own-operators; do
+		plain=$("$targets/$program")
 		run trace "$program" "$targets/$program"
 		same "$program: status" 0 "$status"
+		same "$program: calls of its own operators" "$plain" "$(cat "$work/out")"
 		report "$program"
 		fact "$program" "new" 'holds("by_new()"; 1; 501) or holds("by_new"; 1; 501)'
 		fact "$program" "forms of new" 'def f(n; b): holds(n; 1; b) or holds(n + "()"; 1; b);

@@ -19,7 +19,9 @@ for kind in fork _Fork syscall clone; do
 	fact "$kind" "what the child inherited" 'one("fork").inherited_blocks >= 3 and one("fork").inherited_bytes >= 300'
 	fact "$kind" "ends" '[.processes[].end_code] == [0, 0]'
 
-	# As Valgrind sees the child: with what it inherited, less the block that it freed.
+	# As Valgrind sees the child: with what it inherited, less the block that it freed. (The clone ends by a raw system call:
+	# nobody could write the list of what it still held.)
+	[ "$kind" != clone ] || continue
 	"$tool" report --format=json --inherited "$work/$kind" >"$work/inherited.json"
 	fact inherited "$kind: inherited blocks" 'in_process(one("fork").id; "leak_parent") == 2
 		and in_process(one("master").id; "leak_parent") == 3 and blocks("leak_parent") == 5'

@@ -37,8 +37,13 @@ run trace dormant "$program" fork
 same "active=0: status" 0 "$status"
 options="log=$work/log:nonsense=1"
 run trace logged "$program" fork
-same "log: nothing on stderr" '' "$(cat "$work/err")"
-holds "log: the line is in the file" grep -q nonsense "$work/log"
+same "log: status" 0 "$status"
+same "log: a wrong option is one line on stderr all the same" 1 "$(wc -l <"$work/err")"
+options="log=$work/log"
+: >"$work/not-a-directory"
+run trace not-a-directory "$program" fork
+same "log: no directory, no failure" 0 "$status"
+holds "log: the problem is in the file" grep -q not-a-directory "$work/log"
 options=
 
 # The environment: two variables and no more.
@@ -46,5 +51,4 @@ env | grep -v -e '^LD_PRELOAD=' -e '^LEAKTRACE_' -e '^_=' | sort >"$work/env.pla
 trace env env | grep -v -e '^LD_PRELOAD=' -e '^LEAKTRACE_' -e '^_=' | sort >"$work/env.traced"
 holds "environment is the same" cmp -s "$work/env.plain" "$work/env.traced"
 
-# A path in which the preload cannot be found is the loader's affair; ours is that a missing libunwind is no failure.
 finish

@@ -22,12 +22,6 @@ static volatile size_t huge = PTRDIFF_MAX;
 		KEEP_FRAME(); \
 	}
 
-static void *aligned(size_t alignment, size_t size)
-{
-	void *block = NULL;
-	return posix_memalign(&block, alignment, size) ? NULL : block;
-}
-
 LEAK(by_malloc, malloc(1001))
 LEAK(by_calloc, calloc(1, 1002))
 LEAK(by_calloc_array, calloc(17, 59))                   /* 1003 */
@@ -35,7 +29,7 @@ LEAK(by_realloc_new, realloc(NULL, 1004))
 LEAK(by_realloc_grown, realloc(malloc(5), 1005))
 LEAK(by_realloc_shrunk, realloc(malloc(100000), 1006))
 LEAK(by_reallocarray, reallocarray(malloc(1), 19, 53)) /* 1007 */
-LEAK(by_posix_memalign, aligned(256, 1008))
+LEAK(by_posix_memalign, ({ void *aligned; posix_memalign(&aligned, 256, 1008) ? NULL : aligned; }))
 LEAK(by_aligned_alloc, aligned_alloc(64, 1024 + 64))   /* 1088: C11 wants a multiple */
 LEAK(by_memalign, memalign(4096, 1009))
 LEAK(by_valloc, valloc(1010))
@@ -95,7 +89,9 @@ SITE static void freed(void)
 	free(calloc(2, 1000));
 	free(realloc(NULL, 2000));
 	free(realloc(malloc(1), 2000));
-	free(aligned(128, 2000));
+	void *block;
+	REQUIRE(!posix_memalign(&block, 128, 2000));
+	free(block);
 	free(aligned_alloc(128, 2048));
 	free(memalign(512, 2000));
 	free(valloc(2000));

@@ -27,7 +27,7 @@ SITE static void leak_deep(int depth, int limit)
 	keep[kept++] = malloc(24);
 	if (depth < limit)
 		leak_deep(depth + 1, limit);
-	else
+	else if (kept)
 		longjmp(back, depth);
 	KEEP_FRAME();
 }

@@ -126,7 +126,11 @@ int main()
 	freed();
 	failing();
 #ifdef OWN_OPERATORS
-	REQUIRE(own_new >= 10 && own_delete >= 8);
+	/* How many depends on libstdc++, but not on the preload. */
+	for (unsigned long i = 0; i < own_new; i++)
+		say("n");
+	for (unsigned long i = 0; i < own_delete; i++)
+		say("d");
 #endif
 	return 0;
 }

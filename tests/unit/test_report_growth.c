@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Growth per task: a steady leak comes out exactly, start-up memory as nothing.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include "growth.h"
+
+static struct leaktrace_process worker(uint64_t tasks)
+{
+	return (struct leaktrace_process){.tasks = tasks, .role = LEAKTRACE_ROLE_PSOCK};
+}
+
+/* What a site keeps live that leaks `blocks` of `size` in each of `tasks` tasks, the one in progress included. */
+static struct leaktrace_site leak(uint32_t shift, uint64_t tasks, uint64_t blocks, uint64_t size)
+{
+	struct leaktrace_site site = {.epoch_shift = shift};
+
+	for (uint64_t task = 1; task <= tasks; task++) {
+		site.epoch[(task - 1) >> shift].blocks += blocks;
+		site.epoch[(task - 1) >> shift].bytes += blocks * size;
+	}
+	return site;
+}
+
+static void steady_leak_is_exact_whatever_the_number_of_tasks(void **state)
+{
+	for (uint64_t tasks = 1; tasks <= 1000; tasks++) {
+		uint32_t shift = 0;
+		struct leaktrace_process process = worker(tasks);
+		struct leaktrace_site site;
+		struct lt_growth growth = {0};
+
+		while ((tasks - 1) >> shift >= LEAKTRACE_EPOCHS)
+			shift++;
+		site = leak(shift, tasks, 1, 1024);
+		lt_growth_add(&growth, &site, &process, 0);
+		assert_true(lt_growth_bytes(&growth) == 1024);
+		assert_true(lt_growth_blocks(&growth) == 1);
+		assert_int_equal(growth.all_tasks, tasks);
+	}
+}
+
+static void task_in_progress_does_not_count(void **state)
+{
+	struct leaktrace_process process = worker(16);
+	struct leaktrace_site site = leak(2, 17, 1, 1024);
+	struct lt_growth growth = {0};
+
+	lt_growth_add(&growth, &site, &process, 0);
+	assert_true(lt_growth_bytes(&growth) == 1024);
+}
+
+static void startup_memory_is_no_growth(void **state)
+{
+	struct leaktrace_process process = worker(100);
+	struct leaktrace_site site = {.epoch_shift = 4, .startup_blocks = 1000, .startup_bytes = 1 << 20};
+	struct lt_growth growth = {0};
+
+	site.epoch[0].blocks = 3; /* what the first task set up */
+	site.epoch[0].bytes = 4096;
+	lt_growth_add(&growth, &site, &process, 0);
+	assert_true(lt_growth_bytes(&growth) == 0);
+	assert_true(growth.tasks > 0);
+}
+
+static void forked_worker_is_one_task(void **state)
+{
+	struct leaktrace_process process = {.tasks = 1, .flags = LEAKTRACE_PROCESS_FORK_TASK, .role = LEAKTRACE_ROLE_FORK};
+	struct leaktrace_site site = {.startup_blocks = 3, .startup_bytes = 3072};
+	struct lt_growth growth = {0};
+
+	for (int child = 0; child < 4; child++)
+		lt_growth_add(&growth, &site, &process, 0);
+	assert_true(lt_growth_bytes(&growth) == 3072);
+	assert_int_equal(growth.tasks, 4);
+}
+
+static void forked_worker_killed_in_its_task_has_none(void **state)
+{
+	struct leaktrace_process process = {.flags = LEAKTRACE_PROCESS_FORK_TASK};
+	struct leaktrace_site site = {.startup_blocks = 3, .startup_bytes = 3072};
+	struct lt_growth growth = {0};
+
+	lt_growth_add(&growth, &site, &process, 0);
+	assert_int_equal(growth.tasks, 0);
+}
+
+static void mean_is_weighted_by_tasks(void **state)
+{
+	struct leaktrace_process one = worker(8), other = worker(2), master = worker(0);
+	struct leaktrace_site leaks = leak(0, 8, 1, 1000), clean = leak(0, 2, 0, 0);
+	struct lt_growth growth = {0};
+
+	lt_growth_add(&growth, &leaks, &one, 0);   /* 7 of 8 tasks looked at */
+	lt_growth_add(&growth, &clean, &other, 0); /* 2 */
+	lt_growth_add(&growth, &leaks, &master, 0);
+	assert_int_equal(growth.tasks, 9);
+	assert_int_equal(growth.bytes, 7000);
+	assert_int_equal(growth.all_tasks, 10);
+}
+
+static void impossible_epoch_shift_does_no_harm(void **state)
+{
+	struct leaktrace_process process = worker(UINT64_MAX);
+	struct leaktrace_site site = {.epoch_shift = UINT32_MAX};
+	struct lt_growth growth = {0};
+
+	lt_growth_add(&growth, &site, &process, 0);
+	site.epoch_shift = 62;
+	lt_growth_add(&growth, &site, &process, 0);
+	assert_true(growth.tasks > 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(steady_leak_is_exact_whatever_the_number_of_tasks),
+		cmocka_unit_test(task_in_progress_does_not_count),
+		cmocka_unit_test(startup_memory_is_no_growth),
+		cmocka_unit_test(forked_worker_is_one_task),
+		cmocka_unit_test(forked_worker_killed_in_its_task_has_none),
+		cmocka_unit_test(mean_is_weighted_by_tasks),
+		cmocka_unit_test(impossible_epoch_shift_does_no_harm),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
