@@ -167,7 +167,11 @@ static void bound_count(struct reader *reader, struct lt_chunk *chunk, uint64_t 
 		chunk->lost = lost > UINT32_MAX ? UINT32_MAX : (uint32_t)lost;
 		chunk->count = holds;
 	}
-	if (chunk->first > reader->dump->file_size / chunk->record_size + 1 || chunk->first > UINT32_MAX - chunk->count) {
+	/* Others' records are found by their id, not by their index: a fork child's sites count on from its parent's. */
+	bool indexed = chunk->type == LEAKTRACE_CHUNK_MODULES || chunk->type == LEAKTRACE_CHUNK_FRAMES ||
+		       chunk->type == LEAKTRACE_CHUNK_RFRAMES;
+	if (indexed && (chunk->first > reader->dump->file_size / chunk->record_size + 1 ||
+			chunk->first > UINT32_MAX - chunk->count)) {
 		TELL(reader, "a chunk (%s) at offset %" PRIu64 " has an impossible index, %" PRIu64 " records skipped",
 		     type_name(chunk->type), chunk->offset, chunk->count);
 		chunk->count = 0;
