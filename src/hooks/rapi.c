@@ -47,8 +47,12 @@ EXPORT void R_Serialize(void *object, void *stream)
 	if (!real_serialize)
 		find();
 	if (lt_recording() && lt_thread.r_main && *lt_alive && lt_r_sends_result()) {
-		lt_task_end();
-		list_blocks();
+		if (lt_r_is_preparation(object)) {
+			lt_task_postpone();
+		} else {
+			lt_task_end();
+			list_blocks();
+		}
 	}
 	real_serialize(object, stream);
 }

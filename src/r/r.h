@@ -52,6 +52,10 @@ bool lt_r_receives_task(void);
 /* In the hook of R_Serialize: a worker sends back its task's result: serialize() under sendData() or sendMaster(). */
 bool lt_r_sends_result(void);
 
+/* `message` (a SEXP) is the answer of one of future's own calls that set a worker up for the future that comes next: clearing
+ * its global environment, exporting a variable. Their value is a string "future-..." (future 1.31, R/ClusterFuture-class.R). */
+bool lt_r_is_preparation(const void *message);
+
 /* The block that malloc(size) just returned to `return_address` was taken by R's own allocator: a page of small nodes or a
  * large vector (R's memory.c), not by C code that happens to be in libR. */
 bool lt_r_heap_block(uintptr_t return_address, size_t size);

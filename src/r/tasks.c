@@ -10,9 +10,13 @@
  * A child of mclapply() and mcparallel() ends its task by sendMaster() → serialize(); the task itself is evaluated as a promise
  * inside sendMaster(), so serialize() must be called by it directly.
  *
+ * One future of multisession is several such messages: its package clears the worker's global environment and exports each
+ * variable by a call of its own. These are told by the value that they send back.
+ *
  * Threads: R's main thread. Failure (R stacks off): false.
  */
 #include "r/r.h"
+#include "r/runtime.h"
 
 #include <string.h>
 
@@ -100,4 +104,17 @@ bool lt_r_sends_result(void)
 	if (n >= 2 && is_base(&calls[0], "serialize") && is(&calls[1], "sendMaster") && calls[1].namespace)
 		return true;
 	return is_in_loop(calls, n, "serialize", "sendData");
+}
+
+bool lt_r_is_preparation(const void *message)
+{
+	static const char prefix[] = "future-";
+	const struct lt_r_node *answer = message;
+
+	/* list(type = "VALUE", value = , success = , time = , tag = ), by workCommand() */
+	if (!lt_load_acquire(&lt_r.layout) || !lt_r_is_plain(answer, LT_R_LIST) || answer->vector.length < 2)
+		return false;
+	const struct lt_r_node *value = lt_r_element(answer, 1);
+	return lt_r_is_plain(value, LT_R_STRINGS) && value->vector.length == 1 && lt_r_is(lt_r_element(value, 0), LT_R_CHARS) &&
+	       !strncmp(lt_r_chars(lt_r_element(value, 0)), prefix, sizeof(prefix) - 1);
 }

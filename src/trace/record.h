@@ -56,6 +56,9 @@ extern bool lt_active;
 void lt_task_begin(void);
 void lt_task_end(void);
 
+/* What ran since lt_task_begin() was no task by itself: it belongs to the task that comes next. */
+void lt_task_postpone(void);
+
 /* The number that new blocks carry: 0 outside any task. */
 uint32_t lt_task_current(void);
 

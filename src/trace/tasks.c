@@ -43,6 +43,11 @@ void lt_task_end(void)
 	lt_store_relaxed(&current, 0);
 }
 
+void lt_task_postpone(void)
+{
+	lt_store_relaxed(&current, 0);
+}
+
 void lt_task_fork_child(void)
 {
 	current = 0;

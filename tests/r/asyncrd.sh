@@ -26,11 +26,15 @@ holds "same output" cmp "$work/out.plain" "$work/out"
 holds "same messages" cmp "$work/err.plain" "$work/err"
 report d
 fact d "R_PollAsyncRd: 1024 bytes per poll" "holds(\"R_PollAsyncRd\"; 2 * $tasks; 2048 * $tasks)"
-fact d "first row" '.sites[0].function == "R_PollAsyncRd" and .sites[0].rank == 1'
+case $backend in serial | callr) ;; *) # where there are tasks, the leak comes first by its growth
+	fact d "first row" '.sites[0].function == "R_PollAsyncRd" and .sites[0].rank == 1' ;;
+esac
 fact d "psock_worker_loop: 512 bytes per task" "holds(\"psock_worker_loop\"; $tasks; 512 * $tasks)"
 fact d "depths" '(sites("R_PollAsyncRd") | all(.depth == 7)) and (sites("psock_worker_loop") | all(.depth == 5))'
-fact d "one row over all processes" 'sites("R_PollAsyncRd") | length == 1'
-fact d "the R call that led there" 'sites("R_PollAsyncRd")[0].r | .[0].call == "poll_async" and any(.call == "run_task")'
+# R evaluates by byte code or not, by the JIT's choice: where the R stack is called from differs then.
+fact d "few rows over all processes" 'sites("R_PollAsyncRd") | length <= 3'
+fact d "the R call that led there" 'sites("R_PollAsyncRd")[0].r | .[0].call == "poll_async"
+	and (.[1].call | IN("run_task", "FUN", "<anonymous>"))' # a task's function has a name only where it is called by one
 fact d "C names" '[sites("R_PollAsyncRd")[0].native[:7][].function] == ["R_PollAsyncRd", "source_drain", "source_readable",
 	"loop_dispatch", "loop_iterate", "loop_run", "asyncrd_poll"]'
 fact d "module, file, line" 'sites("R_PollAsyncRd")[0] | (.module | endswith("asyncrd.so")) and (.file | endswith("asyncrd.c")) and .line > 0'
@@ -38,7 +42,12 @@ fact d "master" 'one("master") | .end_kind == "exit" and .end_code == 0'
 fact d "only R is traced" 'all(.processes[]; .exe | endswith("/R"))'
 fact d "nothing dropped" '[.processes[].dropped] | add == 0'
 case $backend in
-psock | multisession)
+multisession)
+	# One more R is there for a moment: parallelly asks it for the PID of a process that it starts.
+	fact d "roles" 'process("psock") | length == 2'
+	fact d "workers end by themselves" 'process("psock") | all(ended("exit"; 0))'
+	fact d "both leak" "[sites(\"R_PollAsyncRd\")[0].processes[].blocks] | length == 2 and add == 2 * $tasks" ;;
+psock)
 	fact d "roles" '(process("psock") | length == 2) and (.processes | length == 3)'
 	fact d "workers end by themselves" 'process("psock") | all(ended("exit"; 0))'
 	fact d "both leak the same" "[sites(\"R_PollAsyncRd\")[0].processes[].blocks] == [$tasks, $tasks]" ;;
@@ -49,20 +58,19 @@ mclapply | forkcluster)
 serial)
 	fact d "one process" '.processes | length == 1' ;;
 callr)
-	fact d "two more" '.processes | length == 3' ;;
+	# processx forks the master and execs R: both images of a worker are there.
+	fact d "two more" '[.processes[] | select(.image == 1 and .role == "other")] | length == 2 and all(ended("exit"; 0))' ;;
 esac
 case $backend in
-psock | forkcluster)
-	fact d "growth per task" 'sites("R_PollAsyncRd")[0].growth_per_task | .bytes == 2048 and .blocks == 2' ;;
-multisession) # future clears a worker by a task of its own between two tasks of the user
+psock | forkcluster | multisession)
 	fact d "growth per task" 'sites("R_PollAsyncRd")[0].growth_per_task | .bytes == 2048 and .blocks == 2' ;;
 mclapply) # a forked worker's life is one task, of 100 of ours
 	fact d "growth per worker" 'sites("R_PollAsyncRd")[0].growth_per_task | .bytes == 204800 and .blocks == 200' ;;
 esac
 
-"$tool" report --blocks --top 3 "$work/d" >"$work/out"
+"$tool" report --blocks "$work/d" >"$work/out"
 holds "table of blocks: size, depth, function" grep -Eq '1024 +7 +R_PollAsyncRd' "$work/out"
-"$tool" report --by=rcall --top 3 "$work/d" >"$work/out"
+"$tool" report --by=rcall --format=csv "$work/d" >"$work/out"
 holds "by R call" grep -q poll_async "$work/out"
 
 run trace fixed Rscript "$job" --backend="$backend" --tasks=$tasks --polls=2 --fixed

@@ -11,11 +11,13 @@ compare() {
 	run "$@"
 	plain=$status
 	cp out out.plain
-	cp err err.plain
+	# "C stack usage N is too close to the limit": N depends on where the kernel put the stack.
+	sed 's/stack usage *[0-9]*/stack usage N/' err >err.plain
 	run trace "$name" "$@"
+	sed 's/stack usage *[0-9]*/stack usage N/' err >err.traced
 	same "$name: status" "$plain" "$status"
 	holds "$name: output" cmp out.plain out
-	holds "$name: messages" cmp err.plain err
+	holds "$name: messages" cmp err.plain err.traced
 	holds "$name: a dump" [ "$(dumps "$name")" -ge 1 ]
 }
 
@@ -43,7 +45,8 @@ compare memory sh -c 'ulimit -v 700000; exec Rscript -e "r <- tryCatch({x <- lap
 
 compare rcache Rscript "$LT_SOURCE/examples/rcache/rcache.R" 20 2
 report rcache
-fact rcache "the R call that grows, first" '.sites[0].r | any(.call == "remember")'
+fact rcache "the only site that grows by more than a page: in R's heap, by its R call" '[.sites[] | select(.growth_per_task.bytes > 8000)]
+	| length == 1 and .[0].growth_per_task == {"bytes": 80048, "blocks": 1} and (.[0].r | any(.call == "remember"))'
 "$tool" report --by=rcall --top 1 "$work/rcache" >"$work/out"
 holds "by R call, first row" grep -q remember "$work/out"
 
