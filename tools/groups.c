@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Groups of rows: by function, module, innermost R call, or process.
+ * Groups of rows: by function, module, R call site, or process.
+ *
+ * The R call site that a user thinks in is the innermost call of a function outside R's own machinery: numeric(), lapply()
+ * and tryCatch() of base allocate on behalf of their caller, as malloc() does, and so does all that the byte compiler calls.
+ * The machinery alone (start-up, a worker's loop waiting for its first task) is known by its innermost call.
  *
  * A group's name is its key. Growth of a group is the sum of its sites' means, in the order of their ranks, so it comes out
  * the same whatever the order of inputs. Native memory and R's heap are kept apart within a group.
@@ -112,6 +116,21 @@ static char *call_key(const struct lt_intern *intern, const struct lt_rnode *nod
 			    node->line);
 }
 
+static bool is_machinery(const struct lt_intern *intern, const struct lt_rnode *node)
+{
+	const char *namespace = lt_intern_text(intern, node->namespace);
+
+	return strcmp(namespace, "base") == 0 || strcmp(namespace, "compiler") == 0;
+}
+
+static uint32_t call_site(const struct lt_intern *intern, uint32_t innermost)
+{
+	for (uint32_t r = innermost; r; r = intern->rframes[r].parent)
+		if (!is_machinery(intern, &intern->rframes[r]))
+			return r;
+	return innermost;
+}
+
 static void group_row(struct lt_report *report, struct by_name **index, const struct lt_row *row)
 {
 	const struct lt_site *site = &report->model->sites[row->site];
@@ -121,9 +140,10 @@ static void group_row(struct lt_report *report, struct by_name **index, const st
 	struct lt_group *group;
 
 	if (report->options->by == LT_BY_RCALL) {
-		const struct lt_rnode *node = &intern->rframes[site->r];
+		uint32_t r = call_site(intern, site->r);
+		const struct lt_rnode *node = &intern->rframes[r];
 
-		group = get_group(report, index, site->r ? call_key(intern, node) : lt_xstrdup("(no R call)"));
+		group = get_group(report, index, r ? call_key(intern, node) : lt_xstrdup("(no R call)"));
 		group->call = node->call;
 		group->namespace = node->namespace;
 		group->file = node->file;
