@@ -92,6 +92,8 @@ build_in() {
 	shift
 	if [ ! -e "$build_dir/build.ninja" ]; then
 		meson setup "$build_dir" "$@" || exit 1
+	elif [ $# -gt 0 ]; then
+		meson setup --reconfigure "$build_dir" "$@" || exit 1
 	fi
 	ninja -C "$build_dir" || exit 1
 }

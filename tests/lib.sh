@@ -76,12 +76,13 @@ report() {
 		cat "$work/$1.err"
 		echo '{}' >"$work/$1.json"
 	fi
-	# What `fact` looks at: without the stacks of all the small rows, for jq takes a second for those of R.
-	jq -c ".sites[100:][]? |= (if .growth_per_task.bytes? > 0 then . else del(.native, .r) end)" "$work/$1.json" >"$work/$1.facts"
 }
 
 fact() {
 	checks=$((checks + 1))
+	# Without the stacks of all the small rows, which take jq a second in a report on R.
+	[ "$work/$1.facts" -nt "$work/$1.json" ] ||
+		jq -c '.sites[100:][]? |= (if .growth_per_task.bytes? > 0 then . else del(.native, .r) end)' "$work/$1.json" >"$work/$1.facts"
 	if ! jq -e "$jq_functions $3" "$work/$1.facts" >"$work/fact" 2>&1; then
 		bad "$2 [$1: $3]"
 		head -n 5 "$work/fact"

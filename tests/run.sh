@@ -37,12 +37,12 @@ test_in() {
 	fi
 }
 
-(build_in build) || build_problem build
+(build_in build -Dtests=enabled) || build_problem build
 test_in build "$@"
 
 # A shorter way for one's own tests: LT_NO_ASAN=1 ./tests/run.sh NAME
 if [ -z "${LT_NO_ASAN:-}" ]; then
-	(build_in build-asan -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized) || build_problem build-asan
+	(build_in build-asan -Dtests=enabled -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized) || build_problem build-asan
 	export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	test_in build-asan --suite unit
 	unset ASAN_OPTIONS UBSAN_OPTIONS
