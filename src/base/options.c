@@ -81,6 +81,12 @@ static int set_one(const char *key, const char *value)
 		o->depth = (uint32_t)size;
 		return 0;
 	}
+	if (!strcmp(key, "check")) {
+		if (parse_size(value, &size) || size > UINT32_MAX)
+			return -EINVAL;
+		o->check = (uint32_t)size;
+		return 0;
+	}
 	if (!strcmp(key, "max_size")) {
 		if (parse_size(value, &size) || size < (UINT64_C(256) << 10) || size > (UINT64_C(16) << 30))
 			return -EINVAL;

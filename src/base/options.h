@@ -19,6 +19,7 @@ struct lt_options {
 	uint64_t max_size; /* bytes */
 	bool verdict;
 	bool active;
+	uint32_t check; /* every so many stacks, compare with libunwind's; 0: never */
 	bool signals; /* catch fatal signals whose disposition is the default */
 };
 

@@ -86,19 +86,32 @@ static uint32_t intern_frame_slowly(uint32_t parent, uintptr_t pc)
 	return node;
 }
 
+static inline uint32_t intern_frame(uint32_t parent, uintptr_t pc)
+{
+	uint32_t node = lt_table_find(&by_address, pc, parent);
+	return lt_likely(node) ? node : intern_frame_slowly(parent, pc);
+}
+
 uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n)
 {
 	uint32_t node = 0;
-	while (n) {
-		uintptr_t pc = pcs[--n];
-		uint32_t next = lt_table_find(&by_address, pc, node);
-		if (lt_unlikely(!next)) {
-			next = intern_frame_slowly(node, pc);
-			if (!next)
-				return 0;
-		}
-		node = next;
+	do
+		node = n ? intern_frame(node, pcs[--n]) : 0;
+	while (n && node);
+	return node;
+}
+
+uint32_t lt_intern_stack(struct lt_stack *stack)
+{
+	uint32_t i = stack->first ? 0 : stack->known, node = i ? stack->frames[i - 1].node : 0;
+	if (stack->first)
+		i = stack->first;
+	for (; i < stack->count; i++) {
+		node = stack->frames[i].node = intern_frame(node, stack->frames[i].pc);
+		if (lt_unlikely(!node))
+			break;
 	}
+	stack->known = stack->first ? 0 : i;
 	return node;
 }
 

@@ -7,6 +7,7 @@
 
 #include "leaktrace/dump-format.h"
 #include "r/r.h"
+#include "trace/unwind.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -16,6 +17,9 @@ uint32_t lt_intern_string(const char *bytes, size_t length);
 
 /* The trie node of a native stack of `n` return addresses, innermost first. 0 if n is 0 or there is no room. No lock held. */
 uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n);
+
+/* The trie node of a stack from lt_stack_take(); notes the nodes of its frames. 0 if there is no room. No lock held. */
+uint32_t lt_intern_stack(struct lt_stack *stack);
 
 /* The trie node of an R stack, innermost first. Likewise. */
 uint32_t lt_intern_r(const struct lt_r_call *calls, unsigned n);

@@ -41,10 +41,11 @@ uint64_t *lt_alive = &alive_dummy;
 /* Room for the stacks of one recording: too much for a small thread stack or a signal stack. */
 struct scratch {
 	int busy;
-	uintptr_t pcs[LT_DEPTH_MAX];
+	struct lt_stack stack; /* the last one taken here: mostly this thread's, for it comes back to the same scratch */
 	struct lt_r_call calls[R_DEPTH];
 };
 static struct scratch *scratches;
+static uint64_t checked; /* option check */
 
 int lt_record_init(void)
 {
@@ -171,9 +172,11 @@ static void count_free(const struct lt_block *block, bool temporary)
 static uint32_t find_site(uintptr_t caller, size_t size)
 {
 	struct scratch *scratch = take_scratch();
-	bool cut, r_cut = false;
+	bool r_cut = false;
 	uint32_t flags = 0, r = 0;
-	unsigned n = lt_unwind(caller, scratch->pcs, lt_options.depth, &cut);
+	bool cut = lt_stack_take(caller, &scratch->stack, lt_options.depth);
+	if (lt_unlikely(lt_options.check) && lt_add_relaxed(&checked, 1) % lt_options.check == 0)
+		lt_stack_check(caller, &scratch->stack, lt_options.depth, cut);
 	if (cut)
 		flags |= LEAKTRACE_SITE_CUT;
 	if (lt_r_present()) {
@@ -185,7 +188,7 @@ static uint32_t find_site(uintptr_t caller, size_t size)
 		if (lt_r_heap_block(caller, size))
 			flags |= LEAKTRACE_SITE_R_HEAP;
 	}
-	uint32_t native = lt_intern_native(scratch->pcs, n);
+	uint32_t native = lt_intern_stack(&scratch->stack);
 	lt_store_release(&scratch->busy, 0); /* pairs with take_scratch */
 	return native ? lt_intern_site(native, r, flags) : 0;
 }

@@ -7,12 +7,21 @@
  * libunwind's own fast way (unw_backtrace) was turned down: its per-thread cache is not emptied by dlclose, so code loaded at
  * a reused address is unwound by the rules of what was there before, and it takes ten times as long.
  *
+ * Between two allocations of a thread almost all of the stack is the same. So the last stack is kept, with each frame's trie node:
+ * the walk goes outwards until it comes to a frame in the same slot, with the same return address and the same rbp; from there
+ * on it would read the same words again, and compares them, innermost first, with what they were. If all are as they were, the
+ * rest of the stack is, and its nodes are known; at the first that differs the walk goes on from there. No word is read that
+ * the plain walk would not read. Nothing in it depends on the thread: a stack is known by its slots. (Turned down: a mark on
+ * the stack, or a patched return address, which exceptions and longjmp would trip over.)
+ *
  * The rule cache is a table.h table: return address -> index + 1 into an array of distinct rules (a program has some hundreds).
  * Threads: reads without lock; rules_lock (rank 2) to add. After dlclose it is emptied with the gate closed.
  */
 #define UNW_LOCAL_ONLY
 #include "trace/unwind.h"
 #include "base/lock.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "trace/cfi.h"
 #include "trace/table.h"
 #include "trace/thread.h"
@@ -41,6 +50,7 @@ static struct lt_table rule_of;
 static struct lt_rule rules[RULES];
 static uint32_t rule_count;
 static uint64_t fast_stacks, slow_stacks;
+static uint32_t generation = 1; /* of kept stacks */
 
 int lt_unwind_init(void)
 {
@@ -87,50 +97,144 @@ static inline struct lt_rule find_rule(uintptr_t pc)
 	return lt_likely(index) ? rules[index - 1] : find_rule_slowly(pc);
 }
 
+struct registers {
+	uintptr_t pc, rsp, rbp;
+};
+
+enum step { STEP_DONE, STEP_OUTERMOST, STEP_UNUSUAL };
+
+/* Out of a frame. *rbp_at, *cfa_at: where the new rbp and the frame's address were read; 0: nowhere. */
+static inline enum step step_out(struct registers *r, uintptr_t *rbp_at, uintptr_t *cfa_at)
+{
+	struct lt_rule rule = find_rule(r->pc);
+	uintptr_t cfa;
+	*rbp_at = *cfa_at = 0;
+	switch (rule.kind) {
+	case LT_RULE_RSP: cfa = r->rsp + (uintptr_t)(intptr_t)rule.offset; break;
+	case LT_RULE_RBP: cfa = r->rbp + (uintptr_t)(intptr_t)rule.offset; break;
+	case LT_RULE_RBP_DEREF:
+		*cfa_at = r->rbp + (uintptr_t)(intptr_t)rule.offset;
+		cfa = *(uintptr_t *)*cfa_at;
+		break;
+	case LT_RULE_END: return STEP_OUTERMOST;
+	default: return STEP_UNUSUAL;
+	}
+	if (cfa <= r->rsp || cfa & 7) /* not a stack that grows down: a coroutine's bottom made by hand */
+		return STEP_UNUSUAL;
+	if (rule.rbp == LT_RBP_AT_CFA)
+		*rbp_at = cfa + (uintptr_t)(intptr_t)rule.rbp_offset;
+	else if (rule.rbp == LT_RBP_AT_RBP)
+		*rbp_at = r->rbp + (uintptr_t)(intptr_t)rule.rbp_offset;
+	if (*rbp_at)
+		r->rbp = *(uintptr_t *)*rbp_at;
+	r->pc = *(uintptr_t *)(cfa - 8);
+	r->rsp = cfa;
+	return STEP_DONE;
+}
+
+#if defined __x86_64__
+#define REGISTERS(r) \
+	__asm__ volatile("leaq 1f(%%rip), %0\n1:\tmovq %%rsp, %1\n\tmovq %%rbp, %2" : "=r"((r).pc), "=r"((r).rsp), "=r"((r).rbp))
+#else
+#define REGISTERS(r) (void)((r) = (struct registers){ 0, 0, 0 })
+#endif
+
+/* To the frame whose return address is `from`, past our own. A macro's work: it must not have a frame of its own. */
+static inline __attribute__((always_inline)) bool skip_own(struct registers *r, uintptr_t from, uintptr_t *rbp_at, uintptr_t *cfa_at)
+{
+	for (unsigned skipped = 0; skipped <= SKIP_MAX; skipped++) {
+		if (step_out(r, rbp_at, cfa_at) != STEP_DONE)
+			return false;
+		if (r->pc == from)
+			return true;
+	}
+	return false;
+}
+
 /* Returns the number of frames, 0 if the stack is not for this way. */
 static unsigned by_rules(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 {
-#if defined __x86_64__
-	uintptr_t pc, rsp, rbp;
-	__asm__ volatile("leaq 1f(%%rip), %0\n1:\tmovq %%rsp, %1\n\tmovq %%rbp, %2" : "=r"(pc), "=r"(rsp), "=r"(rbp));
-	unsigned n = 0, skipped = 0;
-	bool on = false;
+	struct registers r;
+	uintptr_t rbp_at, cfa_at;
+	unsigned n = 0;
+	REGISTERS(r);
+	if (!skip_own(&r, from, &rbp_at, &cfa_at))
+		return 0;
 	for (;;) {
-		struct lt_rule rule = find_rule(pc);
-		uintptr_t cfa;
-		switch (rule.kind) {
-		case LT_RULE_RSP: cfa = rsp + (uintptr_t)(intptr_t)rule.offset; break;
-		case LT_RULE_RBP: cfa = rbp + (uintptr_t)(intptr_t)rule.offset; break;
-		case LT_RULE_RBP_DEREF: cfa = *(uintptr_t *)(rbp + (uintptr_t)(intptr_t)rule.offset); break;
-		case LT_RULE_END: return n;
-		default: return 0;
+		if (!r.pc)
+			return n;
+		if (n == max) {
+			*cut = true;
+			return n;
 		}
-		if (cfa <= rsp || cfa & 7) /* not a stack that grows down: a coroutine's bottom made by hand */
-			return 0;
-		if (rule.rbp == LT_RBP_AT_CFA)
-			rbp = *(uintptr_t *)(cfa + (uintptr_t)(intptr_t)rule.rbp_offset);
-		else if (rule.rbp == LT_RBP_AT_RBP)
-			rbp = *(uintptr_t *)(rbp + (uintptr_t)(intptr_t)rule.rbp_offset);
-		pc = *(uintptr_t *)(cfa - 8);
-		rsp = cfa;
-		if (!on) {
-			on = pc == from;
-			if (!on && ++skipped > SKIP_MAX)
-				return 0;
-		}
-		if (on) {
-			if (!pc)
-				return n;
-			if (n == max) {
-				*cut = true;
-				return n;
-			}
-			pcs[n++] = pc;
-		}
+		pcs[n++] = r.pc;
+		enum step step = step_out(&r, &rbp_at, &cfa_at);
+		if (step != STEP_DONE)
+			return step == STEP_OUTERMOST ? n : 0;
 	}
-#else
-	return 0;
-#endif
+}
+
+/* The words from which the step into `f` followed are what they were. */
+static inline bool is_unchanged(const struct lt_frame *f)
+{
+	return *(uintptr_t *)f->slot == f->pc && (!f->rbp_at || *(uintptr_t *)f->rbp_at == f->rbp) &&
+	       (!f->cfa_at || *(uintptr_t *)f->cfa_at == f->slot + 8);
+}
+
+/* Puts the `n` fresh frames on top of the first `kept` ones. */
+static bool finish_stack(struct lt_stack *s, unsigned kept, unsigned n, unsigned max, bool reusable)
+{
+	for (unsigned i = 0; i < n; i++)
+		s->frames[kept + i] = s->fresh[n - 1 - i];
+	s->count = kept + n;
+	s->first = s->count > max ? s->count - max : 0;
+	if (s->known > kept)
+		s->known = kept;
+	s->reusable = reusable;
+	return s->first;
+}
+
+/* Returns 0, 1 if the stack is cut, -1 if it is not for this way. */
+static int by_rules_again(uintptr_t from, struct lt_stack *s, unsigned max)
+{
+	struct registers r;
+	uintptr_t rbp_at, cfa_at;
+	unsigned n = 0, kept = s->reusable && s->generation == lt_load_relaxed(&generation) ? s->count : 0;
+	REGISTERS(r);
+	s->reusable = false;
+	if (!skip_own(&r, from, &rbp_at, &cfa_at))
+		return -1;
+	for (;;) {
+		uintptr_t slot = r.rsp - 8;
+		if (!r.pc)
+			return finish_stack(s, 0, n, max, false);
+		while (kept && s->frames[kept - 1].slot < slot)
+			kept--;
+		struct lt_frame *same = &s->frames[kept - 1];
+		if (kept && same->slot == slot && same->pc == r.pc && same->rbp == r.rbp) {
+			unsigned i = kept - 1;
+			while (i && is_unchanged(&s->frames[i - 1]))
+				i--;
+			if (!i && kept + n <= LT_DEPTH_MAX)
+				return finish_stack(s, kept, n, max, true);
+			/* Go on from the last one that is as it was. */
+			for (; kept > i && n <= max && n < LT_DEPTH_MAX; kept--)
+				s->fresh[n++] = s->frames[kept - 1];
+			r = (struct registers){ s->fresh[n - 1].pc, s->fresh[n - 1].slot + 8, s->fresh[n - 1].rbp };
+		} else if (n < LT_DEPTH_MAX) {
+			s->fresh[n++] = (struct lt_frame){ slot, r.pc, r.rbp, rbp_at, cfa_at, 0 };
+		}
+		enum step step = n > max || n == LT_DEPTH_MAX ? STEP_OUTERMOST : step_out(&r, &rbp_at, &cfa_at);
+		if (step == STEP_UNUSUAL)
+			return -1;
+		if (step == STEP_OUTERMOST)
+			break;
+	}
+	if (n <= max && n < LT_DEPTH_MAX)
+		return finish_stack(s, 0, n, max, true);
+	/* Too deep: only the innermost frames were looked at. */
+	finish_stack(s, 0, n > max ? max : n, max, false);
+	return 1;
 }
 
 static __attribute__((noinline)) unsigned by_libunwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
@@ -182,8 +286,46 @@ unsigned lt_unwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 	return n;
 }
 
+bool lt_stack_take(uintptr_t from, struct lt_stack *stack, unsigned max)
+{
+	int done = by_rules_again(from, stack, max);
+	stack->generation = lt_load_relaxed(&generation);
+	if (lt_likely(done >= 0)) {
+		lt_add_relaxed(&fast_stacks, 1);
+		return done;
+	}
+	/* The addresses have room where the fresh frames were. */
+	uintptr_t *pcs = (uintptr_t *)stack->fresh;
+	bool cut;
+	unsigned n = lt_unwind(from, pcs, max, &cut);
+	for (unsigned i = 0; i < n; i++)
+		stack->frames[n - 1 - i].pc = pcs[i];
+	stack->count = n;
+	stack->first = stack->known = 0;
+	return cut;
+}
+
+void lt_stack_check(uintptr_t from, const struct lt_stack *stack, unsigned max, bool cut)
+{
+	uintptr_t pcs[LT_DEPTH_MAX];
+	bool right_cut = false, same;
+	unsigned n = libunwind.on ? by_libunwind(from, pcs, max, &right_cut) : 0;
+	if (!n)
+		return;
+	same = n == stack->count - stack->first && cut == right_cut;
+	for (unsigned i = 0; same && i < n; i++)
+		same = pcs[i] == stack->frames[stack->count - 1 - i].pc;
+	if (!same) {
+		char digits[24];
+		struct lt_text text = LT_TEXT(digits);
+		lt_text_add_decimal(&text, lt_load_relaxed(&fast_stacks));
+		lt_warn("check: a stack is not as libunwind finds it, stack number ", digits, NULL);
+	}
+}
+
 void lt_unwind_flush(void)
 {
+	lt_store_relaxed(&generation, generation + 1);
 	lt_table_reset(&rule_of);
 	if (libunwind.on && libunwind.flush_cache && libunwind.local)
 		libunwind.flush_cache(*libunwind.local, 0, 0);
@@ -191,6 +333,7 @@ void lt_unwind_flush(void)
 
 void lt_unwind_fork_child(bool safe)
 {
+	generation++; /* the trie begins anew */
 	if (rules_lock.held) { /* a raw fork in the middle of an addition */
 		rules_lock.held = 0;
 		lt_table_reset(&rule_of);
