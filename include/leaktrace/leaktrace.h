@@ -21,45 +21,56 @@ LEAKTRACE_WEAK extern void leaktrace_preload_snapshot(const char *label);
 LEAKTRACE_WEAK extern void leaktrace_preload_start(void);
 LEAKTRACE_WEAK extern void leaktrace_preload_stop(void);
 
+/* The address of a weak function, or NULL. By way of the global offset table also in code that is not position-independent:
+ * otherwise the linker would settle an executable's weak symbols itself, as 0. */
+#if defined __x86_64__ && !defined __ILP32__ && !defined __PIC__
+#define LEAKTRACE_FIND(function) __extension__({ \
+	void *leaktrace_found; \
+	__asm__(".weak " #function "\n\tmovq " #function "@GOTPCREL(%%rip), %0" : "=r"(leaktrace_found)); \
+	(__typeof__(&function))leaktrace_found; \
+})
+#else
+#define LEAKTRACE_FIND(function) (&function)
+#endif
+#define LEAKTRACE_CALL(function, arguments) do { \
+	__typeof__(&function) leaktrace_call = LEAKTRACE_FIND(function); \
+	if (leaktrace_call) \
+		leaktrace_call arguments; \
+} while (0)
+
 /* Notes `label` (copied; cut at 255 bytes) with the present time in the dump. */
 static inline void leaktrace_mark(const char *label)
 {
-	if (leaktrace_preload_mark)
-		leaktrace_preload_mark(label);
+	LEAKTRACE_CALL(leaktrace_preload_mark, (label));
 }
 
 /* A task of this process begins; blocks allocated until leaktrace_task_end() belong to it, and growth per task is counted
  * from those that outlive it. Tasks don't nest: a second begin ends the first. */
 static inline void leaktrace_task_begin(void)
 {
-	if (leaktrace_preload_task_begin)
-		leaktrace_preload_task_begin();
+	LEAKTRACE_CALL(leaktrace_preload_task_begin, ());
 }
 
 static inline void leaktrace_task_end(void)
 {
-	if (leaktrace_preload_task_end)
-		leaktrace_preload_task_end();
+	LEAKTRACE_CALL(leaktrace_preload_task_end, ());
 }
 
 /* Writes the list of blocks that are live now into the dump, under `label` (as leaktrace_mark). */
 static inline void leaktrace_snapshot(const char *label)
 {
-	if (leaktrace_preload_snapshot)
-		leaktrace_preload_snapshot(label);
+	LEAKTRACE_CALL(leaktrace_preload_snapshot, (label));
 }
 
 /* Switch recording of new allocations on and off for the whole process. What is freed while it is off is still noticed. */
 static inline void leaktrace_start(void)
 {
-	if (leaktrace_preload_start)
-		leaktrace_preload_start();
+	LEAKTRACE_CALL(leaktrace_preload_start, ());
 }
 
 static inline void leaktrace_stop(void)
 {
-	if (leaktrace_preload_stop)
-		leaktrace_preload_stop();
+	LEAKTRACE_CALL(leaktrace_preload_stop, ());
 }
 
 #ifdef __cplusplus

@@ -16,6 +16,11 @@ fact d "peak" 'one("master").peak_live_bytes >= 120000 and one("master").peak_li
 fact d "allocations" 'one("master") | .allocations - .frees == .live_blocks and .allocations == 100 + 100 + 30 + 5 + 48 + 1'
 fact d "live" 'one("master") | .live_blocks == 64 and .live_bytes == 44760'
 
+run trace no-pie "$targets/counters-no-pie"
+same "no-pie: status" 0 "$status"
+report no-pie
+fact no-pie "no-pie: growth per task" 'sites("per_task")[0].growth_per_task | .blocks == 3 and .bytes == 210'
+
 run trace cfork "$examples/cfork" 3 50
 same "cfork: status" 0 "$status"
 same "cfork: output" "3 workers, 50 requests each: done" "$(cat "$work/out")"
