@@ -214,16 +214,18 @@ static struct leaktrace_chunk *carve(uint32_t type, uint64_t size, uint64_t *off
 	return chunk;
 }
 
-static void commit_chunk(void)
+/* `chunks` were carved. Their number comes last: a reader misses a chunk where it is more than what lies below the mark. */
+static void commit_chunks(uint32_t chunks)
 {
-	dump.header->chunks++;
 	lt_store_release(&dump.header->committed, dump.next_offset); /* pairs with the reader of the file: headers first */
+	lt_store_release(&dump.header->chunks, dump.header->chunks + chunks); /* likewise: the mark first */
 }
 
 /* A committed chunk without records; `size` a multiple of LEAKTRACE_CHUNK_ALIGN. */
 static struct leaktrace_chunk *new_chunk(const struct lt_records *like, uint64_t size, uint64_t *offset)
 {
 	uint64_t ignored;
+	uint32_t chunks = 1;
 	struct leaktrace_chunk *chunk = NULL;
 	lt_lock(&dump.lock);
 	if (!dump.header)
@@ -242,12 +244,13 @@ static struct leaktrace_chunk *new_chunk(const struct lt_records *like, uint64_t
 			carve(LEAKTRACE_CHUNK_FREE, rest, &ignored);
 			dump.next = next;
 			dump.next_offset = next_offset;
+			chunks++;
 		}
 	}
 	chunk = carve(like->type, size, offset);
 	chunk->record_size = like->record_size;
 	chunk->first = like->next;
-	commit_chunk();
+	commit_chunks(chunks);
 out:
 	lt_unlock(&dump.lock);
 	return chunk;
