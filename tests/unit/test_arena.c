@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The tracer's own memory.
+ */
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "base/arena.h"
+
+#define PIECE 65536
+
+static bool all_zero(const char *bytes, size_t size)
+{
+	for (size_t i = 0; i < size; i++)
+		if (bytes[i])
+			return false;
+	return true;
+}
+
+static void memory_is_zeroed_and_aligned(void **state)
+{
+	for (size_t size = 1; size < 3 * PIECE; size += 1 + size / 3) {
+		char *memory = lt_arena_alloc(size);
+
+		assert_non_null(memory);
+		assert_int_equal((uintptr_t)memory % 16, 0);
+		assert_true(all_zero(memory, size));
+		memset(memory, 0xff, size);
+	}
+}
+
+static void blocks_do_not_overlap(void **state)
+{
+	enum { BLOCKS = 20000 };
+	static unsigned char *blocks[BLOCKS];
+	static size_t sizes[BLOCKS];
+
+	for (size_t i = 0; i < BLOCKS; i++) {
+		sizes[i] = 1 + i * 7 % 61;
+		blocks[i] = lt_arena_alloc(sizes[i]);
+		assert_non_null(blocks[i]);
+		memset(blocks[i], (int)(i % 251), sizes[i]);
+	}
+	for (size_t i = 0; i < BLOCKS; i++)
+		for (size_t j = 0; j < sizes[i]; j++)
+			assert_int_equal(blocks[i][j], i % 251);
+}
+
+static void small_blocks_share_a_mapping(void **state)
+{
+	uint64_t before = lt_arena_bytes();
+
+	for (unsigned i = 0; i < 1000; i++)
+		assert_non_null(lt_arena_alloc(16));
+	assert_true(lt_arena_bytes() - before <= PIECE);
+}
+
+static void mapping_is_counted_in_whole_pages_and_given_back(void **state)
+{
+	uint64_t before = lt_arena_bytes();
+	char *memory = lt_map(10000);
+
+	assert_non_null(memory);
+	assert_int_equal((uintptr_t)memory % 4096, 0);
+	assert_true(all_zero(memory, 12288));
+	assert_int_equal(lt_arena_bytes() - before, 12288);
+	lt_unmap(memory, 10000);
+	assert_int_equal(lt_arena_bytes(), before);
+}
+
+static void unmapping_nothing_does_nothing(void **state)
+{
+	uint64_t before = lt_arena_bytes();
+
+	lt_unmap(NULL, 4096);
+	assert_int_equal(lt_arena_bytes(), before);
+}
+
+static void too_much_is_refused(void **state)
+{
+	uint64_t before = lt_arena_bytes();
+
+	assert_null(lt_map(SIZE_MAX / 2));
+	assert_null(lt_arena_alloc(SIZE_MAX / 2));
+	assert_int_equal(lt_arena_bytes(), before);
+	assert_non_null(lt_arena_alloc(16));
+}
+
+enum { THREADS = 4, PER_THREAD = 5000 };
+
+struct worker {
+	pthread_t thread;
+	uint64_t *blocks[PER_THREAD];
+};
+
+static void *take_blocks(void *argument)
+{
+	struct worker *worker = argument;
+
+	for (unsigned i = 0; i < PER_THREAD; i++) {
+		worker->blocks[i] = lt_arena_alloc(64);
+		for (unsigned j = 0; worker->blocks[i] && j < 8; j++)
+			worker->blocks[i][j] = (uintptr_t)&worker->blocks[i];
+	}
+	return NULL;
+}
+
+static void threads_get_blocks_of_their_own(void **state)
+{
+	static struct worker workers[THREADS];
+
+	for (unsigned t = 0; t < THREADS; t++)
+		assert_int_equal(pthread_create(&workers[t].thread, NULL, take_blocks, &workers[t]), 0);
+	for (unsigned t = 0; t < THREADS; t++)
+		pthread_join(workers[t].thread, NULL);
+	for (unsigned t = 0; t < THREADS; t++)
+		for (unsigned i = 0; i < PER_THREAD; i++) {
+			assert_non_null(workers[t].blocks[i]);
+			for (unsigned j = 0; j < 8; j++)
+				assert_true(workers[t].blocks[i][j] == (uintptr_t)&workers[t].blocks[i]);
+		}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(memory_is_zeroed_and_aligned),
+		cmocka_unit_test(blocks_do_not_overlap),
+		cmocka_unit_test(small_blocks_share_a_mapping),
+		cmocka_unit_test(mapping_is_counted_in_whole_pages_and_given_back),
+		cmocka_unit_test(unmapping_nothing_does_nothing),
+		cmocka_unit_test(too_much_is_refused),
+		cmocka_unit_test(threads_get_blocks_of_their_own),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

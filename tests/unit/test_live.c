@@ -1,0 +1,418 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The table of live blocks.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#include <cmocka.h>
+
+#include "trace/live.h"
+#include "tracer.h"
+
+static struct lt_block none;
+
+static int start(void **state)
+{
+	return lt_live_init();
+}
+
+struct listing {
+	struct lt_block *blocks;
+	size_t count, room;
+};
+
+static bool list(const struct lt_block *block, void *argument)
+{
+	struct listing *listing = argument;
+
+	if (listing->count < listing->room)
+		listing->blocks[listing->count] = *block;
+	listing->count++;
+	return true;
+}
+
+static struct listing list_all(void)
+{
+	struct listing listing = { .room = lt_live_count() };
+
+	listing.blocks = calloc(listing.room + 1, sizeof *listing.blocks);
+	assert_int_equal(lt_live_visit(true, list, &listing), 0);
+	return listing;
+}
+
+static int empty(void **state)
+{
+	struct listing listing = list_all();
+	struct lt_block block;
+
+	for (size_t i = 0; i < listing.count; i++)
+		lt_live_remove(listing.blocks[i].address, &block);
+	free(listing.blocks);
+	return lt_live_count() ? -1 : 0;
+}
+
+static struct lt_block block_at(uintptr_t address)
+{
+	return (struct lt_block){ .address = address, .size = address ^ 0x5555, .site = (uint32_t)(address >> 3),
+		                  .task = (uint32_t)(address >> 7) };
+}
+
+static void insert(uintptr_t address)
+{
+	struct lt_block block = block_at(address), old;
+
+	assert_int_equal(lt_live_insert(&block, &old), 0);
+	assert_int_equal(old.address, 0);
+}
+
+static void remove_and_compare(uintptr_t address)
+{
+	struct lt_block block, wanted = block_at(address);
+
+	assert_true(lt_live_remove(address, &block));
+	assert_memory_equal(&block, &wanted, sizeof block);
+}
+
+static void inserted_block_comes_out_whole_and_once(void **state)
+{
+	struct lt_block block = none;
+
+	insert(0x7f0012345670);
+	assert_int_equal(lt_live_count(), 1);
+	remove_and_compare(0x7f0012345670);
+	assert_int_equal(lt_live_count(), 0);
+	assert_false(lt_live_remove(0x7f0012345670, &block));
+	assert_memory_equal(&block, &none, sizeof block);
+}
+
+static void unknown_block_is_not_there(void **state)
+{
+	struct lt_block block = none;
+
+	insert(0x1000);
+	assert_false(lt_live_remove(0x1010, &block));
+	assert_false(lt_live_remove(0x0ff0, &block));
+	assert_memory_equal(&block, &none, sizeof block);
+	assert_int_equal(lt_live_count(), 1);
+}
+
+static void blocks_that_share_16_bytes_are_two(void **state)
+{
+	insert(0x1000);
+	insert(0x1001);
+	assert_int_equal(lt_live_count(), 2);
+	remove_and_compare(0x1000);
+	remove_and_compare(0x1001);
+}
+
+static void block_at_the_same_address_replaces_the_old_one(void **state)
+{
+	struct lt_block block = { .address = 0x1000, .size = 5, .site = 6, .task = 7 }, old, wanted = block_at(0x1000);
+
+	insert(0x1000);
+	assert_int_equal(lt_live_insert(&block, &old), 0);
+	assert_memory_equal(&old, &wanted, sizeof old);
+	assert_int_equal(lt_live_count(), 1);
+	assert_true(lt_live_remove(0x1000, &old));
+	assert_memory_equal(&old, &block, sizeof old);
+}
+
+/* Shard and slot of a table that has not grown; if live.c hashes otherwise, runs are shorter, but the facts the same. */
+static unsigned home(uintptr_t address, unsigned *shard)
+{
+	uint64_t hash = (address >> 4) * 0x9e3779b97f4a7c15ULL;
+
+	*shard = hash >> 58;
+	return (hash << 6) >> 56;
+}
+
+/* The next address from *from on with this home. */
+static uintptr_t at_home(unsigned slot, uintptr_t *from)
+{
+	unsigned shard;
+
+	while (home(*from, &shard) != slot || shard != 17)
+		*from += 16;
+	*from += 16;
+	return *from - 16;
+}
+
+/* A run of entries over the array's end, with displaced ones and ones at home; removed in every order. */
+static void removal_in_any_order_keeps_the_rest_of_a_run(void **state)
+{
+	static const unsigned homes[] = { 254, 254, 255, 254, 0, 1, 255 };
+	enum { N = sizeof homes / sizeof *homes };
+	uintptr_t addresses[N], from = 0x7f0000000000;
+	unsigned orders = 1;
+
+	for (unsigned i = 0; i < N; i++) {
+		addresses[i] = at_home(homes[i], &from);
+		orders *= i + 1;
+	}
+	for (unsigned order = 0; order < orders; order++) {
+		uintptr_t left[N];
+		unsigned n = N;
+
+		memcpy(left, addresses, sizeof left);
+		for (unsigned i = 0; i < N; i++)
+			insert(addresses[i]);
+		for (unsigned code = order; n; code /= n ? n + 1 : 1) {
+			unsigned which = code % n;
+			struct lt_block block;
+
+			remove_and_compare(left[which]);
+			left[which] = left[--n];
+			for (unsigned i = 0; i < n; i++) { /* what is left is found, by taking it out and putting it back */
+				assert_true(lt_live_remove(left[i], &block));
+				insert(left[i]);
+			}
+		}
+	}
+}
+
+static void growth_loses_nothing(void **state)
+{
+	enum { N = 200000 };
+
+	for (uintptr_t i = 1; i <= N; i++)
+		insert(0x550000000000 + 32 * i);
+	assert_int_equal(lt_live_count(), N);
+	for (uintptr_t i = 1; i <= N; i++)
+		remove_and_compare(0x550000000000 + 32 * i);
+	assert_int_equal(lt_live_count(), 0);
+}
+
+static void random_operations_agree_with_an_array(void **state)
+{
+	enum { ADDRESSES = 3000, OPERATIONS = 300000 };
+	bool there[ADDRESSES] = { false };
+	uint64_t count = 0, random = 1;
+	struct lt_block block;
+
+	for (unsigned i = 0; i < OPERATIONS; i++) {
+		random = random * 6364136223846793005ULL + 1442695040888963407ULL;
+		unsigned which = (random >> 33) % ADDRESSES;
+		uintptr_t address = 0x7f5500000000 + 48 * (uintptr_t)which;
+
+		if (random >> 63 ^ (i / (OPERATIONS / 4) & 1 ? random >> 62 & 1 : 0)) {
+			struct lt_block added = block_at(address);
+
+			assert_int_equal(lt_live_insert(&added, &block), 0);
+			assert_true((block.address == address) == there[which]);
+			count += !there[which];
+			there[which] = true;
+		} else {
+			assert_int_equal(lt_live_remove(address, &block), there[which]);
+			count -= there[which];
+			there[which] = false;
+		}
+		assert_int_equal(lt_live_count(), count);
+	}
+	for (unsigned i = 0; i < ADDRESSES; i++)
+		if (there[i])
+			remove_and_compare(0x7f5500000000 + 48 * (uintptr_t)i);
+	assert_int_equal(lt_live_count(), 0);
+}
+
+static void visit_meets_each_block_once(void **state)
+{
+	enum { N = 1000 };
+	unsigned met[N + 1] = { 0 };
+
+	for (uintptr_t i = 1; i <= N; i++)
+		insert(0x1000 * i);
+	struct listing listing = list_all();
+	for (size_t i = 0; i < listing.count && i < N; i++)
+		met[listing.blocks[i].address / 0x1000]++;
+	free(listing.blocks);
+	assert_int_equal(listing.count, N);
+	for (unsigned i = 1; i <= N; i++)
+		assert_int_equal(met[i], 1);
+}
+
+static bool stop_at_third(const struct lt_block *block, void *argument)
+{
+	unsigned *met = argument;
+
+	return ++*met < 3;
+}
+
+static void visit_ends_when_told(void **state)
+{
+	unsigned met = 0;
+
+	for (uintptr_t i = 1; i <= 100; i++)
+		insert(0x1000 * i);
+	lt_live_visit(true, stop_at_third, &met);
+	assert_int_equal(met, 3);
+	remove_and_compare(0x1000); /* and holds no lock */
+}
+
+static bool count_one(const struct lt_block *block, void *argument)
+{
+	++*(unsigned *)argument;
+	return true;
+}
+
+struct inner {
+	unsigned met, skipped;
+};
+
+/* Inside a visit this block's shard is locked, as for a signal handler that interrupted an update. */
+static bool visit_again(const struct lt_block *block, void *argument)
+{
+	struct inner *inner = argument;
+
+	inner->skipped = lt_live_visit(false, count_one, &inner->met);
+	return false;
+}
+
+static void impatient_visit_leaves_a_held_shard_out_and_says_so(void **state)
+{
+	struct inner inner = { 0 };
+	unsigned shard_of_first, shard_of_other;
+
+	insert(0x1000);
+	home(0x1000, &shard_of_first);
+	uintptr_t other = 0x1000;
+	do
+		home(other += 16, &shard_of_other);
+	while (shard_of_other <= shard_of_first); /* visited later */
+	insert(other);
+	lt_live_visit(true, visit_again, &inner);
+	assert_int_equal(inner.skipped, 1);
+	assert_int_equal(inner.met, 1);
+}
+
+static bool fork_here(const struct lt_block *block, void *argument)
+{
+	*(unsigned *)argument = lt_live_fork_child();
+	return false;
+}
+
+static void fork_child_loses_only_a_shard_caught_in_an_update(void **state)
+{
+	unsigned lost = 0, shard, others = 0;
+
+	for (uintptr_t i = 1; i <= 1000; i++) {
+		insert(0x1000 * i);
+		home(0x1000 * i, &shard);
+		others += shard > 0;
+	}
+	lt_live_visit(true, fork_here, &lost);
+	assert_int_equal(lost, 1);
+	assert_true(lt_live_count() < 1000);
+	assert_int_equal(lt_live_count(), others); /* the first shard was being visited */
+	assert_int_equal(lt_live_fork_child(), 0);
+	assert_int_equal(lt_live_count(), others);
+}
+
+/* With no memory for growth, a shard fills up and then says so; what is in it stays. */
+static void fill_without_memory(void *argument)
+{
+	const struct rlimit nothing = { 0, 0 };
+	volatile char stack[1 << 16]; /* there already when it can't grow */
+	struct lt_block block, old;
+	uintptr_t i = 1;
+	int error;
+
+	for (size_t at = 0; at < sizeof stack; at += 4096)
+		stack[at] = 0;
+	CHILD_CHECK(setrlimit(RLIMIT_AS, &nothing) == 0);
+	do {
+		block = block_at(0x10000 * i);
+		error = lt_live_insert(&block, &old);
+	} while (!error && ++i < 1 << 20);
+	CHILD_CHECK(error == -ENOMEM);
+	CHILD_CHECK(lt_live_count() == i - 1);
+	CHILD_CHECK(i - 1 > 64 * 256 / 2); /* more than the half full that it grows at */
+	CHILD_CHECK(!lt_live_remove(0x10000 * i, &block));
+	while (--i) {
+		struct lt_block wanted = block_at(0x10000 * i);
+
+		CHILD_CHECK(lt_live_remove(0x10000 * i, &block));
+		CHILD_CHECK(!memcmp(&block, &wanted, sizeof block));
+	}
+}
+
+static void table_without_memory_keeps_what_it_has(void **state)
+{
+	assert_int_equal(in_child(fill_without_memory, NULL), 0);
+}
+
+enum { THREADS = 4, ROUNDS = 20, PER_ROUND = 2000 };
+
+struct worker {
+	pthread_t thread;
+	uintptr_t base;
+	unsigned wrong;
+};
+
+/* Neighbours of the other threads' addresses, so that they share shards and runs. */
+static void *insert_and_remove(void *argument)
+{
+	struct worker *worker = argument;
+	struct lt_block block;
+
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		for (uintptr_t i = 0; i < PER_ROUND; i++) {
+			struct lt_block added = block_at(worker->base + 16 * THREADS * i);
+
+			worker->wrong += lt_live_insert(&added, &block) || block.address;
+		}
+		for (uintptr_t i = round == ROUNDS - 1; i < PER_ROUND; i++) { /* one is left */
+			struct lt_block wanted = block_at(worker->base + 16 * THREADS * i);
+
+			worker->wrong += !lt_live_remove(wanted.address, &block) || memcmp(&block, &wanted, sizeof block);
+		}
+	}
+	return NULL;
+}
+
+static void threads_do_not_disturb_each_other(void **state)
+{
+	struct worker workers[THREADS] = { { 0 } };
+
+	for (unsigned t = 0; t < THREADS; t++) {
+		workers[t].base = 0x7f1000000000 + 16 * t;
+		assert_int_equal(pthread_create(&workers[t].thread, NULL, insert_and_remove, &workers[t]), 0);
+	}
+	for (unsigned t = 0; t < THREADS; t++)
+		pthread_join(workers[t].thread, NULL);
+	for (unsigned t = 0; t < THREADS; t++)
+		assert_int_equal(workers[t].wrong, 0);
+	assert_int_equal(lt_live_count(), THREADS);
+	for (unsigned t = 0; t < THREADS; t++)
+		remove_and_compare(workers[t].base);
+}
+
+#define TEST(name) cmocka_unit_test_teardown(name, empty)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(table_without_memory_keeps_what_it_has), /* first: the table must not have grown yet */
+		TEST(inserted_block_comes_out_whole_and_once),
+		TEST(unknown_block_is_not_there),
+		TEST(blocks_that_share_16_bytes_are_two),
+		TEST(block_at_the_same_address_replaces_the_old_one),
+		TEST(removal_in_any_order_keeps_the_rest_of_a_run),
+		TEST(impatient_visit_leaves_a_held_shard_out_and_says_so),
+		TEST(fork_child_loses_only_a_shard_caught_in_an_update),
+		TEST(visit_meets_each_block_once),
+		TEST(visit_ends_when_told),
+		TEST(random_operations_agree_with_an_array),
+		TEST(growth_loses_nothing),
+		TEST(threads_do_not_disturb_each_other),
+	};
+
+	return cmocka_run_group_tests(tests, start, NULL);
+}
