@@ -44,8 +44,10 @@ static bool parse_key(const char *p, struct leaktrace_key *key)
 		if (lt_text_parse_hex(&p, &v[i]))
 			return false;
 	}
+	if (*p != ';')
+		return false;
 	*key = (struct leaktrace_key){ v[0], v[1], (uint32_t)v[2], (uint32_t)v[3] };
-	return *p == ';';
+	return true;
 }
 
 static const char *copy_bytes(const char *bytes, size_t n)

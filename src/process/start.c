@@ -20,7 +20,7 @@
 #include "trace/intern.h"
 #include "trace/modules.h"
 #include "trace/record.h"
-#include "trace/unwind.h"
+#include "trace/libunwind.h"
 #include <dlfcn.h>
 #include <limits.h>
 #include <string.h>
@@ -180,8 +180,8 @@ void lt_start_before_main(void)
 {
 	lt_thread.depth++;
 	lt_session_environ();
-	if (lt_load_relaxed(&lt_state) == LT_ON && lt_unwind_init())
-		lt_warn("libunwind.so.8 is missing: unusual stacks are cut", NULL, NULL);
+	if (lt_load_relaxed(&lt_state) == LT_ON && lt_libunwind_init())
+		lt_warn("libunwind-x86_64.so.8 is missing: unusual stacks are cut", NULL, NULL);
 	lt_thread.depth--;
 }
 

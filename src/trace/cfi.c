@@ -381,7 +381,7 @@ static struct lt_rule from_fde(const uint8_t *fde, uintptr_t pc)
 	if (pc - start >= size)
 		return unknown;
 	if (cie.signal)
-		return unusual;
+		return (struct lt_rule){ .kind = LT_RULE_SIGNAL };
 	if (cie.augmented) {
 		uint64_t skip = take_uleb(&r);
 		if (skip > (size_t)(r.end - r.p))
@@ -397,19 +397,27 @@ static struct lt_rule from_fde(const uint8_t *fde, uintptr_t pc)
 	return simplify(&state);
 }
 
+struct entry {
+	int32_t start, fde; /* from the header */
+};
+
 /* .eh_frame_hdr in the form that every linker writes: a table sorted by address, offsets relative to the header. */
-static const uint8_t *find_fde(const uint8_t *header, uintptr_t pc)
+static const struct entry *find_table(const uint8_t *header, uint64_t *count)
 {
 	struct reader r = { .p = header + 4, .end = header + 24 };
 	if (header[0] != 1 || header[2] == 0xff || header[3] != (ENC_DATAREL | ENC_SDATA4))
 		return NULL;
 	take_encoded(&r, header[1]);
-	uint64_t count = take_encoded(&r, header[2]);
-	if (r.bad || !count)
+	*count = take_encoded(&r, header[2]);
+	return r.bad || !*count ? NULL : (const void *)r.p;
+}
+
+static const uint8_t *find_fde(const uint8_t *header, uintptr_t pc)
+{
+	uint64_t count;
+	const struct entry *table = find_table(header, &count);
+	if (!table)
 		return NULL;
-	const struct {
-		int32_t start, fde;
-	} *table = (const void *)r.p;
 	int64_t wanted = (int64_t)(pc - (uintptr_t)header);
 	uint64_t low = 0, high = count;
 	while (low < high) {
@@ -448,19 +456,27 @@ static int on_object(struct dl_phdr_info *info, size_t size, void *arg)
 	return inside;
 }
 
-struct lt_rule lt_cfi_rule(uintptr_t pc)
+static const uint8_t *find_header(uintptr_t pc)
 {
 	struct search search = { .pc = pc };
 #if __GLIBC_PREREQ(2, 35)
 	if (lt_likely(_dl_find_object)) {
 		struct dl_find_object object;
-		if (_dl_find_object((void *)pc, &object) == 0)
-			search.header = object.dlfo_eh_frame;
-	} else
+		return _dl_find_object((void *)pc, &object) == 0 ? object.dlfo_eh_frame : NULL;
+	}
 #endif
-		dl_iterate_phdr(on_object, &search);
-	if (!search.header)
-		return (struct lt_rule){ .kind = LT_RULE_UNKNOWN };
-	const uint8_t *fde = find_fde(search.header, pc);
+	dl_iterate_phdr(on_object, &search);
+	return search.header;
+}
+
+const void *lt_cfi_header(uintptr_t pc, const void **table, uint64_t *count)
+{
+	const uint8_t *header = find_header(pc);
+	return header && (*table = find_table(header, count)) ? header : NULL;
+}
+
+struct lt_rule lt_cfi_rule(uintptr_t pc)
+{
+	const uint8_t *header = find_header(pc), *fde = header ? find_fde(header, pc) : NULL;
 	return fde ? from_fde(fde, pc) : (struct lt_rule){ .kind = LT_RULE_UNKNOWN };
 }

@@ -14,7 +14,8 @@ enum lt_rule_kind {
 	LT_RULE_RBP,       /* CFA = rbp + offset */
 	LT_RULE_RBP_DEREF, /* CFA = *(rbp + offset): functions that realign the stack */
 	LT_RULE_END,       /* outermost frame */
-	LT_RULE_UNUSUAL,   /* signal frame, other registers or expressions: libunwind's work */
+	LT_RULE_SIGNAL,    /* the kernel's frame of a signal handler: what it interrupted is in a ucontext at rsp */
+	LT_RULE_UNUSUAL,   /* other registers or expressions: libunwind's work */
 	LT_RULE_UNKNOWN,   /* no unwind table covers it */
 };
 
@@ -35,5 +36,9 @@ struct lt_rule {
 /* The rule for the code at `pc`; for a return address give pc - 1. Reads only mapped unwind tables, takes no lock where libc
  * has _dl_find_object (glibc 2.35), else the loader's by dl_iterate_phdr. */
 struct lt_rule lt_cfi_rule(uintptr_t pc);
+
+/* The .eh_frame_hdr of the object that holds `pc`, and in it the address and number of entries of its binary search table;
+ * NULL: none, or in a form that linkers don't write. Likewise. */
+const void *lt_cfi_header(uintptr_t pc, const void **table, uint64_t *count);
 
 #endif

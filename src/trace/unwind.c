@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * Two ways. The common one steps by rules that cfi.c reads out of the unwind tables, once per return address, kept in a
- * cache: two loads and a look-up a frame, no lock, no system call. A stack with anything unusual on it (a signal frame, an
- * expression, code without unwind data) is done again from its start by libunwind's cursor, which knows all of that.
- *
- * libunwind's own fast way (unw_backtrace) was turned down: its per-thread cache is not emptied by dlclose, so code loaded at
- * a reused address is unwound by the rules of what was there before, and it takes ten times as long.
+ * cache: two loads and a look-up a frame, no lock, no system call. A stack with an unusual rule on it (an expression, another register) is
+ * done again from its start by libunwind's cursor (libunwind.c), which knows all of that. In code without unwind data (a
+ * just-in-time compiler's) the stack is cut: libunwind's guess there made up frames.
  *
  * Between two allocations of a thread almost all of the stack is the same. So the last stack is kept, with each frame's trie node:
  * the walk goes outwards until it comes to a frame in the same slot, with the same return address and the same rbp; from there
@@ -17,33 +15,18 @@
  * The rule cache is a table.h table: return address -> index + 1 into an array of distinct rules (a program has some hundreds).
  * Threads: reads without lock; rules_lock (rank 2) to add. After dlclose it is emptied with the gate closed.
  */
-#define UNW_LOCAL_ONLY
 #include "trace/unwind.h"
 #include "base/lock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "trace/cfi.h"
+#include "trace/libunwind.h"
 #include "trace/table.h"
-#include "trace/thread.h"
-#include <dlfcn.h>
-#include <libunwind.h>
 #include <string.h>
+#include <ucontext.h>
 
 #define RULES 65536
 #define SKIP_MAX 16 /* frames of our own above the hook's caller */
-
-#define NAME2(symbol) #symbol
-#define NAME(symbol) NAME2(symbol)
-
-static struct {
-	bool on;
-	int (*getcontext)(unw_tdep_context_t *);
-	int (*init_local)(unw_cursor_t *, unw_context_t *);
-	int (*step)(unw_cursor_t *);
-	int (*get_reg)(unw_cursor_t *, int, unw_word_t *);
-	void (*flush_cache)(unw_addr_space_t, unw_word_t, unw_word_t);
-	unw_addr_space_t *local;
-} libunwind;
 
 static struct lt_lock rules_lock;
 static struct lt_table rule_of;
@@ -51,21 +34,6 @@ static struct lt_rule rules[RULES];
 static uint32_t rule_count;
 static uint64_t fast_stacks, slow_stacks;
 static uint32_t generation = 1; /* of kept stacks */
-
-int lt_unwind_init(void)
-{
-	void *handle = dlopen("libunwind.so.8", RTLD_NOW | RTLD_LOCAL);
-	if (!handle)
-		return -ENOENT;
-	*(void **)&libunwind.getcontext = dlsym(handle, NAME(unw_tdep_getcontext));
-	*(void **)&libunwind.init_local = dlsym(handle, NAME(unw_init_local));
-	*(void **)&libunwind.step = dlsym(handle, NAME(unw_step));
-	*(void **)&libunwind.get_reg = dlsym(handle, NAME(unw_get_reg));
-	*(void **)&libunwind.flush_cache = dlsym(handle, NAME(unw_flush_cache));
-	libunwind.local = dlsym(handle, NAME(unw_local_addr_space));
-	libunwind.on = libunwind.getcontext && libunwind.init_local && libunwind.step && libunwind.get_reg;
-	return libunwind.on ? 0 : -ENOENT;
-}
 
 static uint32_t intern_rule(struct lt_rule rule)
 {
@@ -78,35 +46,35 @@ static uint32_t intern_rule(struct lt_rule rule)
 	return ++rule_count;
 }
 
-static __attribute__((noinline)) struct lt_rule find_rule_slowly(uintptr_t pc)
+static __attribute__((noinline)) struct lt_rule find_rule_slowly(uintptr_t pc, bool interrupted)
 {
-	struct lt_rule rule = lt_cfi_rule(pc - 1);
+	struct lt_rule rule = lt_cfi_rule(interrupted ? pc : pc - 1);
 	lt_lock(&rules_lock);
-	if (!lt_table_find(&rule_of, pc, 0)) {
+	if (!lt_table_find(&rule_of, pc, interrupted)) {
 		uint32_t index = intern_rule(rule);
 		if (index)
-			lt_table_add(&rule_of, pc, 0, index);
+			lt_table_add(&rule_of, pc, interrupted, index);
 	}
 	lt_unlock(&rules_lock);
 	return rule;
 }
 
-static inline struct lt_rule find_rule(uintptr_t pc)
+static inline struct lt_rule find_rule(uintptr_t pc, bool interrupted)
 {
-	uint32_t index = lt_table_find(&rule_of, pc, 0);
-	return lt_likely(index) ? rules[index - 1] : find_rule_slowly(pc);
+	uint32_t index = lt_table_find(&rule_of, pc, interrupted);
+	return lt_likely(index) ? rules[index - 1] : find_rule_slowly(pc, interrupted);
 }
 
 struct registers {
 	uintptr_t pc, rsp, rbp;
 };
 
-enum step { STEP_DONE, STEP_OUTERMOST, STEP_UNUSUAL };
+enum step { STEP_DONE, STEP_OUTERMOST, STEP_SIGNAL, STEP_UNKNOWN, STEP_UNUSUAL };
 
 /* Out of a frame. *rbp_at, *cfa_at: where the new rbp and the frame's address were read; 0: nowhere. */
-static inline enum step step_out(struct registers *r, uintptr_t *rbp_at, uintptr_t *cfa_at)
+static inline enum step step_out(struct registers *r, bool interrupted, uintptr_t *rbp_at, uintptr_t *cfa_at)
 {
-	struct lt_rule rule = find_rule(r->pc);
+	struct lt_rule rule = find_rule(r->pc, interrupted);
 	uintptr_t cfa;
 	*rbp_at = *cfa_at = 0;
 	switch (rule.kind) {
@@ -117,6 +85,8 @@ static inline enum step step_out(struct registers *r, uintptr_t *rbp_at, uintptr
 		cfa = *(uintptr_t *)*cfa_at;
 		break;
 	case LT_RULE_END: return STEP_OUTERMOST;
+	case LT_RULE_SIGNAL: return STEP_SIGNAL;
+	case LT_RULE_UNKNOWN: return STEP_UNKNOWN;
 	default: return STEP_UNUSUAL;
 	}
 	if (cfa <= r->rsp || cfa & 7) /* not a stack that grows down: a coroutine's bottom made by hand */
@@ -132,6 +102,20 @@ static inline enum step step_out(struct registers *r, uintptr_t *rbp_at, uintptr
 	return STEP_DONE;
 }
 
+/* From the return address of a signal handler, code that calls rt_sigreturn, to what the signal interrupted: the kernel has
+ * left its registers in a ucontext at rsp (Linux, arch/x86/include/asm/sigframe.h). */
+static inline void step_out_of_handler(struct registers *r)
+{
+#if defined __x86_64__
+	const ucontext_t *context = (const void *)r->rsp;
+	*r = (struct registers){
+		(uintptr_t)context->uc_mcontext.gregs[REG_RIP],
+		(uintptr_t)context->uc_mcontext.gregs[REG_RSP],
+		(uintptr_t)context->uc_mcontext.gregs[REG_RBP],
+	};
+#endif
+}
+
 #if defined __x86_64__
 #define REGISTERS(r) \
 	__asm__ volatile("leaq 1f(%%rip), %0\n1:\tmovq %%rsp, %1\n\tmovq %%rbp, %2" : "=r"((r).pc), "=r"((r).rsp), "=r"((r).rbp))
@@ -143,7 +127,7 @@ static inline enum step step_out(struct registers *r, uintptr_t *rbp_at, uintptr
 static inline __attribute__((always_inline)) bool skip_own(struct registers *r, uintptr_t from, uintptr_t *rbp_at, uintptr_t *cfa_at)
 {
 	for (unsigned skipped = 0; skipped <= SKIP_MAX; skipped++) {
-		if (step_out(r, rbp_at, cfa_at) != STEP_DONE)
+		if (step_out(r, false, rbp_at, cfa_at) != STEP_DONE)
 			return false;
 		if (r->pc == from)
 			return true;
@@ -160,7 +144,7 @@ static unsigned by_rules(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut
 	REGISTERS(r);
 	if (!skip_own(&r, from, &rbp_at, &cfa_at))
 		return 0;
-	for (;;) {
+	for (bool interrupted = false;;) {
 		if (!r.pc)
 			return n;
 		if (n == max) {
@@ -168,9 +152,16 @@ static unsigned by_rules(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut
 			return n;
 		}
 		pcs[n++] = r.pc;
-		enum step step = step_out(&r, &rbp_at, &cfa_at);
-		if (step != STEP_DONE)
-			return step == STEP_OUTERMOST ? n : 0;
+		enum step step = step_out(&r, interrupted, &rbp_at, &cfa_at);
+		interrupted = step == STEP_SIGNAL;
+		if (interrupted)
+			step_out_of_handler(&r);
+		else if (step == STEP_UNKNOWN)
+			*cut = true;
+		if (step == STEP_UNUSUAL)
+			return 0;
+		if (step == STEP_UNKNOWN || step == STEP_OUTERMOST)
+			return n;
 	}
 }
 
@@ -224,46 +215,17 @@ static int by_rules_again(uintptr_t from, struct lt_stack *s, unsigned max)
 		} else if (n < LT_DEPTH_MAX) {
 			s->fresh[n++] = (struct lt_frame){ slot, r.pc, r.rbp, rbp_at, cfa_at, 0 };
 		}
-		enum step step = n > max || n == LT_DEPTH_MAX ? STEP_OUTERMOST : step_out(&r, &rbp_at, &cfa_at);
-		if (step == STEP_UNUSUAL)
-			return -1;
+		enum step step = n > max || n == LT_DEPTH_MAX ? STEP_OUTERMOST : step_out(&r, false, &rbp_at, &cfa_at);
 		if (step == STEP_OUTERMOST)
 			break;
+		if (step != STEP_DONE) /* nor does a stack with a signal on it: its slots need not rise */
+			return -1;
 	}
 	if (n <= max && n < LT_DEPTH_MAX)
 		return finish_stack(s, 0, n, max, true);
 	/* Too deep: only the innermost frames were looked at. */
 	finish_stack(s, 0, n > max ? max : n, max, false);
 	return 1;
-}
-
-static __attribute__((noinline)) unsigned by_libunwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
-{
-	unw_context_t context;
-	unw_cursor_t cursor;
-	unsigned n = 0, skipped = 0;
-	libunwind.getcontext(&context);
-	if (libunwind.init_local(&cursor, &context) < 0)
-		return 0;
-	int step;
-	while ((step = libunwind.step(&cursor)) > 0) {
-		unw_word_t pc;
-		if (libunwind.get_reg(&cursor, UNW_REG_IP, &pc) < 0 || !pc)
-			break;
-		if (!n && pc != from) {
-			if (++skipped > SKIP_MAX)
-				return 0;
-			continue;
-		}
-		if (n == max) {
-			*cut = true;
-			return n;
-		}
-		pcs[n++] = pc;
-	}
-	if (step < 0)
-		*cut = true;
-	return n;
 }
 
 unsigned lt_unwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
@@ -276,8 +238,7 @@ unsigned lt_unwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 	}
 	lt_add_relaxed(&slow_stacks, 1);
 	*cut = false;
-	if (libunwind.on)
-		n = by_libunwind(from, pcs, max, cut);
+	n = lt_libunwind_walk(from, pcs, max, cut);
 	if (!n) {
 		pcs[0] = from;
 		*cut = true;
@@ -309,7 +270,7 @@ void lt_stack_check(uintptr_t from, const struct lt_stack *stack, unsigned max, 
 {
 	uintptr_t pcs[LT_DEPTH_MAX];
 	bool right_cut = false, same;
-	unsigned n = libunwind.on ? by_libunwind(from, pcs, max, &right_cut) : 0;
+	unsigned n = lt_libunwind_walk(from, pcs, max, &right_cut);
 	if (!n)
 		return;
 	same = n == stack->count - stack->first && cut == right_cut;
@@ -327,8 +288,6 @@ void lt_unwind_flush(void)
 {
 	lt_store_relaxed(&generation, generation + 1);
 	lt_table_reset(&rule_of);
-	if (libunwind.on && libunwind.flush_cache && libunwind.local)
-		libunwind.flush_cache(*libunwind.local, 0, 0);
 }
 
 void lt_unwind_fork_child(bool safe)
@@ -339,7 +298,7 @@ void lt_unwind_fork_child(bool safe)
 		lt_table_reset(&rule_of);
 	}
 	if (!safe)
-		libunwind.on = false;
+		lt_libunwind_off();
 }
 
 void lt_unwind_counts(uint64_t *fast, uint64_t *slow)

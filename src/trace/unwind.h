@@ -29,10 +29,6 @@ struct lt_stack {
 	struct lt_frame frames[LT_DEPTH_MAX], fresh[LT_DEPTH_MAX];
 };
 
-/* Loads libunwind, privately: RTLD_LOCAL, symbols by name, so that no symbol of the program resolves to it. Returns 0 or
- * -ENOENT (the tables still do nearly every stack). In the constructor: allocates, takes the loader's lock. */
-int lt_unwind_init(void);
-
 /* Return addresses from the frame whose return address is `from` (the hook's caller) outwards, at most `max`; the number, at
  * least 1 (`from` itself); *cut if frames towards main are missing. Inside the gate, no lock held. */
 unsigned lt_unwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut);

@@ -16,6 +16,23 @@ fact jumps "coroutine" 'holds("leak_coroutine"; 4; 224)'
 fact jumps "100,000 frames" 'holds("leak_bottom"; 1; 88) and (sites("leak_bottom")[0].native | length >= 255 and length <= 257)'
 fact jumps "source lines" 'sites("leak_after_jump")[0] | (.file | endswith("jumps.c")) and .line > 0'
 
+# check=1: libunwind judges every stack; a difference is a line on stderr.
+plain=$("$targets/unwinding")
+options=check=1
+run trace unwinding "$targets/unwinding"
+same "unwinding: status" 0 "$status"
+same "unwinding: no descriptor is kept" "$plain" "$(cat "$work/out")"
+same "unwinding: as libunwind does" '' "$(cat "$work/err")"
+report unwinding
+fact unwinding "through a signal's frame" 'holds("leak_in_handler"; 10; 770)
+	and (sites("leak_in_handler")[0].native | map(.function) | index("raise") and index("main"))'
+fact unwinding "cut at code without unwind data, and no frame made up" 'holds("leak_from_jit"; 1; 88)
+	and (sites("leak_from_jit")[0].native | length <= 2 or any(.function == "main"))'
+fact unwinding "branches of a deep stack" 'holds("leak_left"; 200; 2000) and holds("leak_right"; 200; 4000)
+	and (sites("leak_left") | length == 4) and ([sites("leak_right")[].depth] | length == 4)'
+run trace jumps "$targets/jumps"
+same "jumps: as libunwind does" '' "$(cat "$work/err")"
+
 options=depth=10
 trace shallow "$targets/jumps"
 report shallow
