@@ -137,7 +137,7 @@ static const struct lt_option options[] = {
 	{"by", "WHAT", "site, function, module, rcall or process: one row for each (site)", 0},
 	{"kind", "KIND,...", "only these kinds: definite, indirect, possible, reachable, unknown", 0},
 	{"process", "ID", "only this process: an id of `leaktrace ps`, or a PID (all that had it); repeat for more", 0},
-	{"top", "N", "the first N rows only (text: 20; json, csv: all)", 0},
+	{"top", "N", "the first N rows only (text: 20; json, csv, --blocks: all)", 0},
 	{"min-bytes", "N", "only rows of N bytes or more (64k, 1m ...)", 0},
 	{"blocks", NULL, "one row for each block: address, size, depth, function", 0},
 	{"inherited", NULL, "count in a forked process also what it inherited and still holds", 0},

@@ -123,6 +123,6 @@ void lt_render_text_blocks(struct lt_report *report, FILE *out)
 		shown++;
 	}
 	if (shown < total)
-		fprintf(out, "... and %s more blocks; --top N shows more, --format=csv all\n", lt_out_count(number, total - shown));
+		fprintf(out, "... and %s more blocks; no --top shows all\n", lt_out_count(number, total - shown));
 	lt_stack_clear(&stack);
 }

@@ -145,8 +145,9 @@ static void render_site(struct lt_report *report, const struct lt_row *row, FILE
 	fprintf(out, "%4" PRIu32 ".  %s bytes in %s block%s", row->rank, lt_out_count(bytes, row->live.bytes),
 		lt_out_count(blocks, row->live.blocks), plural(row->live.blocks));
 	if (site->growth.bytes)
-		fprintf(out, ", +%s bytes (%s blocks) per task", lt_out_mean(growth, lt_growth_bytes(&site->growth)),
-			lt_out_mean(growth_blocks, lt_growth_blocks(&site->growth)));
+		fprintf(out, ", +%s bytes (%s block%s) per task", lt_out_mean(growth, lt_growth_bytes(&site->growth)),
+			lt_out_mean(growth_blocks, lt_growth_blocks(&site->growth)),
+			lt_growth_blocks(&site->growth) == 1 ? "" : "s");
 	else if (site->growth.tasks)
 		fputs(", no growth", out);
 	fprintf(out, "; %s; %s\n", lt_kind_names[row->kind], processes);

@@ -152,7 +152,7 @@ size_t lt_report_shown(const struct lt_report *report, size_t count)
 {
 	uint64_t top = report->options->top;
 
-	if (!top && report->options->format == LT_FORMAT_TEXT)
+	if (!top && report->options->format == LT_FORMAT_TEXT && !report->options->blocks)
 		top = LT_TOP_TEXT;
 	return top && top < count ? (size_t)top : count;
 }

@@ -21,7 +21,7 @@ struct lt_report_options {
 	enum lt_format format;
 	enum lt_by by;
 	unsigned kinds; /* bits of enum lt_kind; 0: all */
-	uint64_t top;   /* 0: all, or the first LT_TOP_TEXT in text */
+	uint64_t top;   /* 0: all, or the first LT_TOP_TEXT in text without --blocks */
 	uint64_t min_bytes;
 	bool blocks, inherited, full;
 	const char *const *processes; /* ids or PIDs; none: all */
