@@ -1,8 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 #
-# Runs every test: installs what they need, builds, runs all suites in build/, then the tool and its unit tests once more
-# under AddressSanitizer and UndefinedBehaviorSanitizer in build-asan/. The last line is "N passed, N failed[, N skipped]",
+# Runs every test: installs what they need, builds, runs all suites in build/, then the unit tests and the command on damaged
+# dumps once more under AddressSanitizer and UndefinedBehaviorSanitizer in build-asan/. The last line is "N passed, N failed[, N skipped]",
 # counted in Meson's tests; the exit status is 0 only if nothing failed. Arguments go to `meson test` (build/ only).
 set -eu
 cd "$(dirname "$0")/.."
@@ -44,7 +44,7 @@ test_in build "$@"
 if [ -z "${LT_NO_ASAN:-}" ]; then
 	(build_in build-asan -Dtests=enabled -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized) || build_problem build-asan
 	export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
-	test_in build-asan --suite unit
+	LT_TRACED=$PWD/build test_in build-asan --suite unit --suite damage
 	unset ASAN_OPTIONS UBSAN_OPTIONS
 fi
 
