@@ -2,6 +2,7 @@
  *
  * leaktrace merge
  */
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,7 +43,8 @@ static int merge_to(const char *output, char *const *arguments, size_t count, st
 		status = LT_STATUS_FINE;
 out:
 	if (error)
-		lt_note(notes, output, "cannot be written: %s", strerror(-error));
+		lt_note(notes, output, error == -EEXIST ? "is there and no regular file, so it is not replaced" :
+			"cannot be written: %s", strerror(-error));
 	lt_writer_free(writer);
 	lt_merge_free(merge);
 	return status;

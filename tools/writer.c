@@ -7,7 +7,8 @@
  * size, so that a string has its reference before it is written; what a chunk did not use stays a hole. Chunks grow from 4 KiB
  * to 1 MiB. So memory is that of the shared tables and nine chunks.
  *
- * The file is complete or not there: a temporary file in the same directory, mode 0600, synced and then renamed.
+ * The file is complete or not there: a temporary file in the same directory, mode 0600, synced and then renamed. A rename
+ * replaces whatever has the name, for root a device too: only a regular file, or nothing, may be there.
  */
 #include "writer.h"
 
@@ -187,14 +188,18 @@ struct lt_sink lt_writer_sink(struct lt_writer *writer)
 
 int lt_writer_new(const char *path, struct lt_merge *merge, struct lt_writer **result)
 {
-	struct lt_writer *writer = lt_xcalloc(1, sizeof *writer);
+	struct lt_writer *writer;
+	struct stat status;
 	int error;
 
+	if (lstat(path, &status) == 0 && !S_ISREG(status.st_mode))
+		return S_ISDIR(status.st_mode) ? -EISDIR : -EEXIST;
+	writer = lt_xcalloc(1, sizeof *writer);
 	writer->merge = merge;
 	writer->path = lt_xstrdup(path);
-	writer->temporary = lt_xasprintf("%s.%ld.tmp", path, (long)getpid());
+	writer->temporary = lt_xasprintf("%s.XXXXXX.tmp", path);
 	writer->end = LEAKTRACE_HEADER_SIZE;
-	writer->fd = open(writer->temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+	writer->fd = mkostemps(writer->temporary, (int)strlen(".tmp"), O_CLOEXEC);
 	if (writer->fd < 0) {
 		error = -errno;
 		free(writer->temporary);

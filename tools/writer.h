@@ -10,7 +10,7 @@
 struct lt_writer;
 
 /* Starts a file that will be `path`; until lt_writer_finish() it has a temporary name beside it. `merge` has its processes
- * selected. 0 or -errno. */
+ * selected. 0 or -errno; -EEXIST: there is something that is no regular file (a device, a link), and it stays. */
 int lt_writer_new(const char *path, struct lt_merge *merge, struct lt_writer **writer);
 
 /* What to hand to lt_merge_load(). */

@@ -44,6 +44,19 @@ holds "merge: the same as from the dumps" cmp -s "$work/1" "$work/3"
 "$tool" merge -o "$work/again.ltd" "$work/ab.ltd"
 "$tool" report --format=json "$work/again.ltd" | jq -S '[.processes, .sites, .totals]' >"$work/4"
 holds "merge: of a merged file" cmp -s "$work/1" "$work/4"
+# What has the name already: a file is replaced, anything else stays (root could replace /dev/null).
+mkfifo "$work/fifo"
+ln -s ab.ltd "$work/link"
+mkdir "$work/directory"
+for thing in fifo link directory; do
+	run "$tool" merge -o "$work/$thing" "$work/a"
+	same "merge: onto a $thing: status" 2 "$status"
+	same "merge: onto a $thing: one line" 1 "$(wc -l <"$work/err")"
+done
+holds "merge: all are still there" [ -p "$work/fifo" -a -h "$work/link" -a -d "$work/directory" ]
+run "$tool" merge -o "$work/ba.ltd" "$work/a"
+same "merge: onto a file" 0 "$status"
+same "merge: no temporary files" 0 "$(find "$work" -name '*.tmp' | wc -l)"
 
 "$tool" report "$work/a" >"$work/out"
 holds "text names the leak" grep -q leak_child "$work/out"
