@@ -280,12 +280,10 @@ static void load_processes(struct loader *loader)
 	}
 }
 
-static void check(struct loader *loader)
+static void tell_lost(struct loader *loader)
 {
 	struct lt_notes *notes = loader->merge->notes;
 	const char *path = loader->source->path;
-	struct lt_process *process;
-	uint64_t live, differs;
 
 	if (loader->bad_strings)
 		lt_note(notes, path, "%" PRIu64 " references to strings lead nowhere", loader->bad_strings);
@@ -296,7 +294,14 @@ static void check(struct loader *loader)
 		lt_note(notes, path, "%" PRIu64 " sites have lost their stack", loader->bad_sites);
 	if (loader->strangers)
 		lt_note(notes, path, "%" PRIu64 " records belong to no process", loader->strangers);
-	/* The sites of a process that ended in peace add up to its own counters. Threads may leave it a few apart. */
+}
+
+/* The sites of a process that ended in peace add up to its own counters. Threads may leave it a few apart. */
+static void check_sums(struct loader *loader)
+{
+	struct lt_process *process;
+	uint64_t live, differs;
+
 	if (loader->dump->header.flags & LEAKTRACE_HEADER_MERGED || loader->source->processes[0] == LT_NO_PROCESS)
 		return;
 	process = &loader->merge->processes[loader->source->processes[0]];
@@ -304,8 +309,8 @@ static void check(struct loader *loader)
 	differs = live > process->record.live_blocks ? live - process->record.live_blocks : process->record.live_blocks - live;
 	if (process->record.end_kind != LEAKTRACE_END_NONE && !(process->record.flags & LEAKTRACE_PROCESS_SAMPLED) &&
 	    differs > 64 + process->record.live_blocks / 100 && differs > process->record.dropped_allocations) {
-		lt_note(notes, path, "its sites hold %" PRIu64 " live blocks, the process %" PRIu64 ": part of it is missing or damaged",
-			live, process->record.live_blocks);
+		lt_note(loader->merge->notes, loader->source->path, "its sites hold %" PRIu64 " live blocks, the process %" PRIu64
+			": part of it is missing or damaged", live, process->record.live_blocks);
 		process->partial = true;
 	}
 }
@@ -333,8 +338,9 @@ static int load_source(struct lt_merge *merge, struct lt_source *source, unsigne
 	load_inherited(&loader);
 	load_blocks(&loader);
 	load_events(&loader);
+	tell_lost(&loader);
 	if (parts & LT_PART(LEAKTRACE_CHUNK_SITES))
-		check(&loader);
+		check_sums(&loader);
 	if (sink->end)
 		sink->end(sink->data);
 	free(loader.strings);

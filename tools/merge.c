@@ -66,14 +66,14 @@ bool lt_key_none(const struct leaktrace_key *key)
 int lt_merge_add(struct lt_merge *merge, const char *path)
 {
 	struct lt_source source = {0};
+	/* What is damaged is told when all of the file is read; now only why that cannot be. */
+	struct lt_notes notes = {0};
 	struct lt_dump *dump;
 	unsigned added = 0;
-	int error = lt_dump_read(path, LT_PARTS_IDENTITY, merge->notes, &dump);
+	int error = lt_dump_read(path, LT_PARTS_IDENTITY, &notes, &dump);
 
-	if (error) {
-		merge->unreadable++;
-		return error;
-	}
+	if (error)
+		goto failed;
 	source.path = lt_xstrdup(path);
 	source.process_count = lt_dump_process_count(dump);
 	source.processes = lt_xcalloc(source.process_count, sizeof *source.processes);
@@ -86,7 +86,7 @@ int lt_merge_add(struct lt_merge *merge, const char *path)
 		if (lt_key_none(&candidate.record.key)) {
 			/* A merged file may hold empty records: processes that could not be read when it was made. */
 			if (source.process_count == 1)
-				lt_note(merge->notes, path, "has no process in it: its header is damaged or was never completed");
+				lt_note(&notes, path, "has no process in it: its header is damaged or was never completed");
 			continue;
 		}
 		LT_GROW(merge->candidates, merge->candidate_count, merge->candidate_room);
@@ -96,15 +96,20 @@ int lt_merge_add(struct lt_merge *merge, const char *path)
 	lt_dump_free(dump);
 	if (!added) {
 		if (source.process_count != 1)
-			lt_note(merge->notes, path, "holds no process");
+			lt_note(&notes, path, "holds no process");
 		free(source.path);
 		free(source.processes);
-		merge->unreadable++;
-		return -EBADMSG;
+		error = -EBADMSG;
+		goto failed;
 	}
 	LT_GROW(merge->sources, merge->source_count, merge->source_room);
 	merge->sources[merge->source_count++] = source;
+	lt_notes_free(&notes);
 	return 0;
+failed:
+	lt_notes_move(merge->notes, &notes);
+	merge->unreadable++;
+	return error;
 }
 
 #define ORDER(a, b)                                                                                     \

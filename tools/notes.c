@@ -52,6 +52,13 @@ void lt_note(struct lt_notes *notes, const char *subject, const char *format, ..
 	notes->texts[notes->count++] = subject ? lt_xasprintf("%s: %s", subject, text) : lt_xstrdup(text);
 }
 
+void lt_notes_move(struct lt_notes *notes, struct lt_notes *from)
+{
+	for (size_t i = 0; notes && i < from->count; i++)
+		lt_note(notes, NULL, "%s", from->texts[i]);
+	lt_notes_free(from);
+}
+
 void lt_notes_print(struct lt_notes *notes)
 {
 	for (; notes->printed < notes->count; notes->printed++) {

@@ -21,6 +21,9 @@ struct lt_notes {
 /* Adds "SUBJECT: text" (no subject: just the text). */
 void lt_note(struct lt_notes *notes, const char *subject, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
+/* Adds all of `from`, which is empty then. */
+void lt_notes_move(struct lt_notes *notes, struct lt_notes *from);
+
 /* Prints what was not printed before, one line each, to stderr. */
 void lt_notes_print(struct lt_notes *notes);
 

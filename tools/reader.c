@@ -21,13 +21,15 @@
 #define RESYNC_LIMIT (UINT64_C(1) << 30)
 /* What a file may hold more than the blocks that it takes on disk (file systems that compress). */
 #define SPARSE_RATIO 32
+/* No version will ever know so many types of chunks. */
+#define TYPE_MOST 65535
 
 struct reader {
 	int fd;
 	struct lt_dump *dump;
 	struct lt_notes *notes;
 	uint64_t budget; /* bytes that all chunks together may hold */
-	bool quiet;      /* a second look: notes were made at the first */
+	enum { TELLS_ALL, TELLS_OF_CHUNKS, TELLS_NOTHING } quiet; /* a later look tells only what is new in it */
 };
 
 static const struct {
@@ -82,12 +84,15 @@ static int64_t read_at(int fd, void *buffer, uint64_t size, uint64_t offset)
 	return (int64_t)done;
 }
 
-#define TELL(reader, ...)                                                                               \
+#define TELL_UNLESS(level, reader, ...)                                                                 \
 	do {                                                                                            \
 		(reader)->dump->partial = true;                                                         \
-		if (!(reader)->quiet)                                                                   \
+		if ((reader)->quiet < (level))                                                          \
 			lt_note((reader)->notes, (reader)->dump->path, __VA_ARGS__);                    \
 	} while (0)
+/* Of the file as a whole, of one chunk. */
+#define TELL_FILE(reader, ...) TELL_UNLESS(TELLS_OF_CHUNKS, reader, __VA_ARGS__)
+#define TELL(reader, ...) TELL_UNLESS(TELLS_NOTHING, reader, __VA_ARGS__)
 
 static int read_header(struct reader *reader, struct leaktrace_header *header)
 {
@@ -152,6 +157,13 @@ static uint64_t resync(struct reader *reader, uint64_t offset, uint64_t end)
 	return end;
 }
 
+/* Records are found by their index in the file; those of other types by an id in them, or not at all. */
+static bool indexed(uint32_t type)
+{
+	return type == LEAKTRACE_CHUNK_MODULES || type == LEAKTRACE_CHUNK_FRAMES || type == LEAKTRACE_CHUNK_RFRAMES ||
+	       type == LEAKTRACE_CHUNK_PROCESSES;
+}
+
 /* Bounds a chunk's count by what the file holds of it, and by where an index may lead. */
 static void bound_count(struct reader *reader, struct lt_chunk *chunk, uint64_t end)
 {
@@ -167,11 +179,8 @@ static void bound_count(struct reader *reader, struct lt_chunk *chunk, uint64_t 
 		chunk->lost = lost > UINT32_MAX ? UINT32_MAX : (uint32_t)lost;
 		chunk->count = holds;
 	}
-	/* Others' records are found by their id, not by their index: a fork child's sites count on from its parent's. */
-	bool indexed = chunk->type == LEAKTRACE_CHUNK_MODULES || chunk->type == LEAKTRACE_CHUNK_FRAMES ||
-		       chunk->type == LEAKTRACE_CHUNK_RFRAMES;
-	if (indexed && (chunk->first > reader->dump->file_size / chunk->record_size + 1 ||
-			chunk->first > UINT32_MAX - chunk->count)) {
+	if (indexed(chunk->type) && (chunk->first > reader->dump->file_size / chunk->record_size + 1 ||
+				     chunk->first > UINT32_MAX - chunk->count)) {
 		TELL(reader, "a chunk (%s) at offset %" PRIu64 " has an impossible index, %" PRIu64 " records skipped",
 		     type_name(chunk->type), chunk->offset, chunk->count);
 		chunk->count = 0;
@@ -229,16 +238,20 @@ static void take_chunk(struct reader *reader, const struct leaktrace_chunk *head
 		.size = header->size, .first = header->first, .count = header->count,
 	};
 
-	if (!least || header->type >= 32 || !(parts & LT_PART(header->type)))
+	if (!least)
 		return;
-	/* Strings are bytes, whatever a writer says; a record twice as large as ours comes from no minor version. */
-	if (header->record_size < least || header->record_size > 16 * least) {
-		TELL(reader, "a chunk (%s) at offset %" PRIu64 " has records of %u bytes, skipped", type_name(header->type), offset,
-		     header->record_size);
+	/* A later minor version may make records longer, though hardly 16 times. */
+	if (header->record_size < least || header->record_size > 16 * least ||
+	    (header->record_size != least && dump->header.minor <= LEAKTRACE_DUMP_MINOR)) {
+		/* Also where its type is not wanted: it may be the type that is wrong. */
+		TELL_FILE(reader, "a chunk (%s) at offset %" PRIu64 " has records of %u bytes, skipped", type_name(header->type),
+			  offset, header->record_size);
 		return;
 	}
+	if (!(parts & LT_PART(header->type)))
+		return;
 	if (header->type == LEAKTRACE_CHUNK_STRINGS)
-		chunk.record_size = 1;
+		chunk.record_size = 1; /* bytes, whatever a writer says */
 	bound_count(reader, &chunk, end);
 	if (!chunk.count)
 		return;
@@ -265,29 +278,32 @@ static void walk(struct reader *reader, const struct leaktrace_header *head, uns
 	uint64_t seen = 0;
 
 	if (head->committed > size)
-		TELL(reader, "is cut: %" PRIu64 " of %" PRIu64 " bytes are there", size, head->committed);
+		TELL_FILE(reader, "is cut: %" PRIu64 " of %" PRIu64 " bytes are there", size, head->committed);
 	while (offset < end && end - offset >= sizeof(struct leaktrace_chunk)) {
 		struct leaktrace_chunk header;
 		int64_t n = read_at(reader->fd, &header, sizeof header, offset);
 
 		if (n != sizeof header) {
-			TELL(reader, "cannot be read from offset %" PRIu64 " on%s%s", offset, n < 0 ? ": " : "",
+			TELL_FILE(reader, "cannot be read from offset %" PRIu64 " on%s%s", offset, n < 0 ? ": " : "",
 			     n < 0 ? strerror((int)-n) : "");
 			return;
 		}
 		if (!plausible(&header)) {
 			uint64_t next = resync(reader, offset + LEAKTRACE_CHUNK_ALIGN, end);
 
-			TELL(reader, "is damaged: %" PRIu64 " bytes at offset %" PRIu64 " cannot be read", next - offset, offset);
+			TELL_FILE(reader, "is damaged: %" PRIu64 " bytes at offset %" PRIu64 " cannot be read", next - offset, offset);
 			offset = next;
 			continue;
 		}
 		seen++;
+		/* Free chunks never held records. */
+		if ((header.type == LEAKTRACE_CHUNK_FREE && (header.record_size || header.count)) || header.type > TYPE_MOST)
+			TELL_FILE(reader, "is damaged: the chunk at offset %" PRIu64 " has lost its type, it is skipped", offset);
 		if (header.size > head->committed - offset) { /* not a matter of being cut: no chunk reaches so far */
 			uint64_t next = resync(reader, offset + LEAKTRACE_CHUNK_ALIGN, end);
 
-			TELL(reader, "is damaged: the chunk (%s) at offset %" PRIu64 " has a wrong size", type_name(header.type),
-			     offset);
+			TELL_FILE(reader, "is damaged: the chunk (%s) at offset %" PRIu64 " has a wrong size",
+				  type_name(header.type), offset);
 			header.size = next - offset;
 		}
 		take_chunk(reader, &header, offset, end, parts, room);
@@ -296,7 +312,7 @@ static void walk(struct reader *reader, const struct leaktrace_header *head, uns
 		offset += header.size;
 	}
 	if (seen < head->chunks)
-		TELL(reader, "%" PRIu64 " of %u chunks are missing", head->chunks - seen, head->chunks);
+		TELL_FILE(reader, "%" PRIu64 " of %u chunks are missing", head->chunks - seen, head->chunks);
 }
 
 static int by_place(const void *a, const void *b)
@@ -310,6 +326,23 @@ static int by_place(const void *a, const void *b)
 	return x->offset < y->offset ? -1 : x->offset > y->offset;
 }
 
+/* A type's chunks follow each other without a gap, and those that are found by index start with the first. */
+static void find_gap(struct reader *reader, const struct lt_chunk *previous, const struct lt_chunk *chunk)
+{
+	uint32_t type = chunk->type;
+	uint64_t expected = indexed(type) && type != LEAKTRACE_CHUNK_PROCESSES ? 1 : 0;
+
+	if (previous)
+		expected = previous->first + previous->count + previous->lost;
+	else if (!indexed(type))
+		return;
+	if (chunk->first > expected)
+		TELL(reader, "%" PRIu64 " records (%s) before offset %" PRIu64 " are missing", chunk->first - expected,
+		     type_name(type), chunk->offset);
+	else if (chunk->first < expected && !previous)
+		TELL(reader, "a chunk (%s) at offset %" PRIu64 " has an impossible index", type_name(type), chunk->offset);
+}
+
 /* The index of each type's chunks. Chunks that claim the same records make no sense: the later one goes. */
 static void index_chunks(struct reader *reader)
 {
@@ -320,15 +353,18 @@ static void index_chunks(struct reader *reader)
 		qsort(dump->chunks, dump->chunk_count, sizeof *dump->chunks, by_place);
 	for (size_t i = 0; i < dump->chunk_count; i++) {
 		struct lt_chunk *chunk = &dump->chunks[i], *previous = kept ? &dump->chunks[kept - 1] : NULL;
-		bool indexed = chunk->type == LEAKTRACE_CHUNK_MODULES || chunk->type == LEAKTRACE_CHUNK_FRAMES ||
-			       chunk->type == LEAKTRACE_CHUNK_RFRAMES || chunk->type == LEAKTRACE_CHUNK_PROCESSES;
 
-		if (indexed && previous && previous->type == chunk->type && chunk->first < previous->first + previous->count) {
+		if (previous && previous->type != chunk->type)
+			previous = NULL;
+		if (previous && indexed(chunk->type) && chunk->first < previous->first + previous->count) {
 			TELL(reader, "two chunks (%s) claim the same records, the one at offset %" PRIu64 " is skipped",
 			     type_name(chunk->type), chunk->offset);
 			free(chunk->data);
 			continue;
 		}
+		/* Lists of blocks are written anew into chunks of earlier ones. */
+		if (indexed(chunk->type) || chunk->type == LEAKTRACE_CHUNK_SITES || chunk->type == LEAKTRACE_CHUNK_EVENTS)
+			find_gap(reader, previous, chunk);
 		dump->chunks[kept++] = *chunk;
 	}
 	dump->chunk_count = kept;
@@ -382,7 +418,7 @@ static int read_first_phase(struct reader *reader, unsigned parts, size_t *room)
 		if (after.process.blocks_generation == dump->header.process.blocks_generation || attempt == 4)
 			return 0;
 		drop_chunks(dump);
-		reader->quiet = true;
+		reader->quiet = TELLS_NOTHING;
 		dump->header = after;
 	}
 }
@@ -412,10 +448,10 @@ static int read_chunks(struct reader *reader, unsigned parts)
 		error = look(reader, &now);
 		if (error)
 			return error;
-		reader->quiet = true;
+		reader->quiet = TELLS_OF_CHUNKS;
 		walk(reader, &now, parts & phases[i].parts, &room);
 	}
-	reader->quiet = false;
+	reader->quiet = TELLS_ALL;
 	index_chunks(reader);
 	return 0;
 }

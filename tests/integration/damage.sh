@@ -1,51 +1,62 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Damaged dumps: cut at every 4 KiB, and with words overwritten. The command ends with a partial report that says what is
-# missing, or an error; never by a signal, never in silence. LT_TRACED: a build whose library traces (tests/run.sh runs this
-# with a command under AddressSanitizer, whose own build cannot trace). LT_DAMAGE=full: each dump of a real R job at every 4 KiB
-# too, and more overwritten copies; half an hour.
+# Damaged dumps: cut at every 4 KiB, with words overwritten, with wrong headers, stretched to 1 TiB. The command ends with a
+# report that says what is missing, or an error; never by a signal, never in silence, never with more memory than the whole
+# dump takes. LT_TRACED: a build whose library traces (tests/run.sh runs this with a command under AddressSanitizer, whose own
+# build cannot trace).
 . "$LT_SOURCE/tests/lib.sh"
 traced=${LT_TRACED:-$LT_BUILD}
 lib=$traced/src/libleaktrace.so
-full=${LT_DAMAGE:-}
+mkdir "$work/copies"
 
-# usage: damage TEXT cut|flip NUMBER DUMP COMMAND...
+# usage: damage TEXT cut|flip|header|stretch NUMBER turn|all DUMP
 damage() {
-	damage_text=$1 damage_how=$2 damage_number=$3 damage_dump=$4
-	shift 4
-	holds "$damage_text" "$targets/damage" "$damage_how" "$damage_number" "$damage_dump" "$work/damaged.ltd" "$tool" "$@"
+	damage_text=$1
+	shift
+	holds "$damage_text" "$targets/damage" "$@" "$work/copies" "$tool"
 }
 
 trace small "$traced/tests/targets/forks" fork
-for dump in "$work"/small/*.ltd; do
-	damage "small: cut, report" cut 4096 "$dump" report --format=json
-	damage "small: cut, merge" cut 4096 "$dump" merge -o "$work/out.ltd"
-	damage "small: overwritten, report" flip ${full:+20}20 "$dump" report --format=json
-done
-damage "small: cut, blocks" cut 4096 "$dump" report --blocks
-damage "small: cut, ps" cut 4096 "$dump" ps
-damage "small: overwritten, merge" flip ${full:+30}30 "$dump" merge -o "$work/out.ltd"
+run trace killed "$traced/tests/targets/endings" kill
 "$tool" merge -o "$work/merged.ltd" "$work/small"
-damage "merged: cut, report" cut 4096 "$work/merged.ltd" report --format=json
-damage "merged: overwritten, report" flip ${full:+50}50 "$work/merged.ltd" report --format=json
-damage "merged: overwritten, merge" flip ${full:+50}50 "$work/merged.ltd" merge -o "$work/out.ltd"
+# Of the small ones the child's: it has inherited something.
+child=$(find "$work/small" -name '*.ltd' | sort | tail -n 1)
+for dump in "$child" "$work"/killed/*.ltd "$work/merged.ltd"; do
+	name=${dump#"$work/"}
+	damage "$name: cut" cut 4096 all "$dump"
+	damage "$name: overwritten" flip 150 turn "$dump"
+	damage "$name: wrong headers" header 1 turn "$dump"
+	damage "$name: stretched" stretch 1 all "$dump"
+done
 
 if command -v Rscript >/dev/null && [ -e "$traced/examples/asyncrd.so" ]; then
 	export ASYNCRD_MODULE="$traced/examples/asyncrd.so"
 	trace r Rscript "$LT_SOURCE/examples/asyncrd/asyncrd.R" --backend=mclapply --tasks=4 >/dev/null
-	cut=524288 copies=4
-	[ -z "$full" ] || cut=4096 copies=300
-	for dump in "$work"/r/*.ltd; do
-		damage "R: cut, ps" cut $cut "$dump" ps
-		damage "R: cut, merge" cut $cut "$dump" merge -o "$work/out.ltd"
-		damage "R: overwritten, merge" flip $copies "$dump" merge -o "$work/out.ltd"
-		damage "R: overwritten, report" flip $copies "$dump" report --format=csv --by=function --top 5
-		[ -z "$full" ] || damage "R: cut, report" cut $cut "$dump" report --format=csv --by=rcall --top 5
-	done
+	# The master's, the largest.
+	dump=$(find "$work/r" -name '*.ltd' -exec ls -S {} + | head -n 1)
+	damage "R: cut" cut 4096 turn "$dump"
+	damage "R: overwritten" flip 200 turn "$dump"
 fi
-printf x >"$work/one.ltd"
-run "$tool" report "$work/one.ltd"
-same "a file of one byte: status" 2 "$status"
-holds "a file of one byte: named" grep -q one.ltd "$work/err"
+
+# What else may lie in a session's directory does not hide the dumps in it, and is named.
+printf x >"$work/small/one.ltd"
+: >"$work/small/empty.ltd"
+mkdir "$work/small/directory.ltd"
+mkfifo "$work/small/fifo.ltd"
+ln -s nowhere "$work/small/link.ltd"
+run "$tool" report "$work/small"
+same "beside other things: status" 0 "$status"
+holds "beside other things: reported" grep -q leak_child "$work/out"
+for thing in one empty directory fifo link; do
+	holds "beside other things: $thing named" grep -q "$thing.ltd" "$work/err"
+done
+for thing in one empty directory fifo; do
+	for command in report ps "merge -o $work/out.ltd"; do
+		# shellcheck disable=SC2086 # a list of words
+		run "$tool" $command "$work/small/$thing.ltd"
+		same "$command of $thing.ltd: status" 2 "$status"
+		holds "$command of $thing.ltd: says why" [ -s "$work/err" ]
+	done
+done
 
 finish
