@@ -165,11 +165,11 @@ static unsigned by_rules(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut
 	}
 }
 
-/* The words from which the step into `f` followed are what they were. */
+/* The words from which the step into `f` followed are what they were. First the one that says where the others are. */
 static inline bool is_unchanged(const struct lt_frame *f)
 {
-	return *(uintptr_t *)f->slot == f->pc && (!f->rbp_at || *(uintptr_t *)f->rbp_at == f->rbp) &&
-	       (!f->cfa_at || *(uintptr_t *)f->cfa_at == f->slot + 8);
+	return (!f->cfa_at || *(uintptr_t *)f->cfa_at == f->slot + 8) && *(uintptr_t *)f->slot == f->pc &&
+	       (!f->rbp_at || *(uintptr_t *)f->rbp_at == f->rbp);
 }
 
 /* Puts the `n` fresh frames on top of the first `kept` ones. */
@@ -201,8 +201,8 @@ static int by_rules_again(uintptr_t from, struct lt_stack *s, unsigned max)
 			return finish_stack(s, 0, n, max, false);
 		while (kept && s->frames[kept - 1].slot < slot)
 			kept--;
-		struct lt_frame *same = &s->frames[kept - 1];
-		if (kept && same->slot == slot && same->pc == r.pc && same->rbp == r.rbp) {
+		const struct lt_frame *same = kept ? &s->frames[kept - 1] : NULL;
+		if (same && same->slot == slot && same->pc == r.pc && same->rbp == r.rbp) {
 			unsigned i = kept - 1;
 			while (i && is_unchanged(&s->frames[i - 1]))
 				i--;
