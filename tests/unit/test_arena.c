@@ -93,39 +93,41 @@ static void too_much_is_refused(void **state)
 	assert_non_null(lt_arena_alloc(16));
 }
 
-enum { THREADS = 4, PER_THREAD = 5000 };
+/* Enough for the threads to meet. */
+enum { THREADS = 2, PER_THREAD = 600000 };
+static int running;
 
 struct worker {
 	pthread_t thread;
-	uint64_t *blocks[PER_THREAD];
+	struct worker **blocks[PER_THREAD];
 };
 
 static void *take_blocks(void *argument)
 {
 	struct worker *worker = argument;
 
-	for (unsigned i = 0; i < PER_THREAD; i++) {
-		worker->blocks[i] = lt_arena_alloc(64);
-		for (unsigned j = 0; worker->blocks[i] && j < 8; j++)
-			worker->blocks[i][j] = (uintptr_t)&worker->blocks[i];
-	}
+	__atomic_fetch_add(&running, 1, __ATOMIC_SEQ_CST);
+	while (__atomic_load_n(&running, __ATOMIC_SEQ_CST) < THREADS)
+		;
+	for (unsigned i = 0; i < PER_THREAD; i++)
+		if ((worker->blocks[i] = lt_arena_alloc(sizeof(struct worker *))))
+			*worker->blocks[i] = worker;
 	return NULL;
 }
 
 static void threads_get_blocks_of_their_own(void **state)
 {
 	static struct worker workers[THREADS];
+	unsigned wrong = 0;
 
 	for (unsigned t = 0; t < THREADS; t++)
 		assert_int_equal(pthread_create(&workers[t].thread, NULL, take_blocks, &workers[t]), 0);
 	for (unsigned t = 0; t < THREADS; t++)
 		pthread_join(workers[t].thread, NULL);
 	for (unsigned t = 0; t < THREADS; t++)
-		for (unsigned i = 0; i < PER_THREAD; i++) {
-			assert_non_null(workers[t].blocks[i]);
-			for (unsigned j = 0; j < 8; j++)
-				assert_true(workers[t].blocks[i][j] == (uintptr_t)&workers[t].blocks[i]);
-		}
+		for (unsigned i = 0; i < PER_THREAD; i++)
+			wrong += !workers[t].blocks[i] || *workers[t].blocks[i] != &workers[t];
+	assert_int_equal(wrong, 0);
 }
 
 int main(void)

@@ -305,14 +305,15 @@ static void fill_up(void)
 static void replaced_file_is_not_written_to(void **state)
 {
 	const struct tracer *tracer = *state;
+	static const char another[2 * SEGMENT]; /* long enough to be ours */
 
 	create(tracer, MAX_SIZE);
 	assert_int_equal(unlink(tracer->path), 0);
-	db_spit(tracer->path, "another", 7);
+	db_spit(tracer->path, another, sizeof another);
 	fill_up();
 	assert_true(lt_process->flags & LEAKTRACE_PROCESS_FULL);
 	assert_int_equal(lt_dump_bytes(), SEGMENT);
-	assert_int_equal(size_of(tracer->path), 7);
+	assert_int_equal(size_of(tracer->path), sizeof another);
 }
 
 static void removed_file_is_not_made_again(void **state)

@@ -196,7 +196,27 @@ static void another_library_at_the_same_address_is_another_module(void **state)
 	assert_string_equal(path, first_path);
 }
 
-/* The same, with no look at the loader's list in between. */
+static void copy_of_a_library_is_another_module(void **state)
+{
+	const struct tracer *tracer = *state;
+	uint32_t index = find(load(0)), other;
+	char *path = db_path(tracer->directory, "copy.so");
+	size_t size;
+	unsigned char *bytes = db_slurp(first_path, &size);
+
+	db_spit(path, bytes, size);
+	free(bytes);
+	unload(0);
+	lt_modules_scan();
+	opened[0] = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+	free(path);
+	assert_non_null(opened[0]);
+	other = find((uintptr_t)dlsym(opened[0], "plugin_first"));
+	assert_int_not_equal(other, 0);
+	assert_int_not_equal(other, index);
+}
+
+/* With no look at the loader's list in between. */
 static void library_that_replaced_another_unseen_is_another_module(void **state)
 {
 	uintptr_t address = load(0), base = base_of(opened[0]);
@@ -323,6 +343,7 @@ int main(int argc, char **argv)
 		TEST(unloaded_module_is_found_no_more_and_its_record_says_when),
 		TEST(module_that_comes_back_takes_up_its_record),
 		TEST(another_library_at_the_same_address_is_another_module),
+		TEST(copy_of_a_library_is_another_module),
 		TEST(library_that_replaced_another_unseen_is_another_module),
 		TEST(build_id_is_the_files),
 		TEST(relative_path_is_made_absolute),

@@ -54,6 +54,12 @@ static void both_keys_count(void **state)
 	assert_int_equal(lt_table_find(table, 2, 1), 0);
 	assert_int_equal(lt_table_find(table, 1, 3), 0);
 	assert_int_equal(lt_table_find(table, 0, 2), 0);
+	for (uint64_t key = 3; key < 100000; key++) { /* also where they meet in one slot */
+		if (((lt_table_hash(1, key) ^ lt_table_hash(1, 2)) & table->array->mask) == 0)
+			assert_int_equal(lt_table_find(table, 1, key), 0);
+		if (((lt_table_hash(key, 2) ^ lt_table_hash(1, 2)) & table->array->mask) == 0)
+			assert_int_equal(lt_table_find(table, key, 2), 0);
+	}
 }
 
 /* Keys as the tracer's: small numbers, addresses, pairs in one word. */

@@ -53,6 +53,12 @@ static void text_that_does_not_fit_is_cut_and_ended(void **state)
 	lt_text_add(&text, "more");
 	assert_string_equal(buffer, "abcd");
 	assert_memory_equal(buffer + 5, "!!!", 3);
+	text.length = 0;
+	text.cut = false;
+	lt_text_add(&text, "12345"); /* one too many */
+	assert_true(text.cut);
+	assert_string_equal(buffer, "1234");
+	assert_memory_equal(buffer + 5, "!!!", 3);
 }
 
 static void decimals_have_no_padding(void **state)
