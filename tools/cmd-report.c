@@ -51,7 +51,7 @@ out:
 
 static bool parse_kinds(struct arguments *arguments, const char *value)
 {
-	while (*value) {
+	do {
 		size_t length = strcspn(value, ",");
 		int kind = lt_kind_parse(value, length);
 
@@ -61,7 +61,7 @@ static bool parse_kinds(struct arguments *arguments, const char *value)
 		}
 		arguments->report.kinds |= 1u << kind;
 		value += length + (value[length] == ',');
-	}
+	} while (*value);
 	return true;
 }
 

@@ -26,6 +26,14 @@ static void help(void)
 	     "unreadable input; of `run`: that of the program.");
 }
 
+static int no_command(const char *name)
+{
+	fputs("leaktrace: there is no command ", stderr);
+	lt_out_safe(stderr, name);
+	fputs("; see `leaktrace --help`\n", stderr);
+	return LT_STATUS_TROUBLE;
+}
+
 int main(int argc, char **argv)
 {
 	const struct lt_command *command;
@@ -38,6 +46,8 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 || strcmp(argv[1], "help") == 0) {
 		const struct lt_command *topic = argc > 2 ? lt_command_find(argv[2]) : NULL;
 
+		if (argc > 2 && !topic)
+			return no_command(argv[2]);
 		if (topic)
 			lt_command_help(topic);
 		else
@@ -47,10 +57,7 @@ int main(int argc, char **argv)
 		puts("leaktrace " LEAKTRACE_VERSION);
 		status = LT_STATUS_FINE;
 	} else if (!(command = lt_command_find(argv[1]))) {
-		fputs("leaktrace: there is no command ", stderr);
-		lt_out_safe(stderr, argv[1]);
-		fputs("; see `leaktrace --help`\n", stderr);
-		return LT_STATUS_TROUBLE;
+		return no_command(argv[1]);
 	} else if (command->run) {
 		status = command->run(command, argc - 1, argv + 1);
 	} else if (argc > 2 && strcmp(argv[2], "--help") == 0) {

@@ -15,19 +15,6 @@ run "$tool" run -- "$targets/forks" fork
 same "run: status 0" 0 "$status"
 holds "run: the summary names the leak" grep -q leak_child "$work/out" "$work/err"
 
-run "$tool" report "$work/no-such-session"
-same "no such session: status" 2 "$status"
-same "no such session: one line" 1 "$(wc -l <"$work/err")"
-run "$tool" no-such-command
-same "no such command: status" 2 "$status"
-run "$tool" report --no-such-option
-same "no such option: status" 2 "$status"
-for command in run report ps merge; do
-	run "$tool" $command --help
-	same "$command --help: status" 0 "$status"
-	holds "$command --help: usage on stdout" grep -qi usage "$work/out"
-done
-
 trace a "$targets/forks" many
 trace b "$targets/execs" chain 5
 run "$tool" merge -o "$work/ab.ltd" "$work/a" "$work/b"
@@ -79,5 +66,78 @@ id=$(jq -r '.processes[] | select(.role == "fork") | .id' "$work/a.json" | head 
 fact one "--process" 'holds("leak_child"; 5; 1000) and blocks("leak_parent") == 0'
 run "$tool" ps "$work/a"
 same "ps: a line per process" 11 "$(grep -c forks "$work/out")"
+
+# Columns: where a title begins, a cell begins; right-aligned ones end with it. Long commands are whole in a file, cut on a
+# terminal.
+long=$(awk 'BEGIN { while (i++ < 60) printf "argument%d ", i }')
+# shellcheck disable=SC2086 # a list of words
+trace long sh -c : $long
+"$tool" ps "$work/long" >"$work/out"
+holds "ps: a file has the whole command" grep -q "sh -c : .*argument60" "$work/out"
+same "ps: columns begin at one place" 1 "$(awk '{ print index($0, NR == 1 ? "COMMAND" : "sh -c :") }' "$work/out" | sort -u | wc -l)"
+if script -qec true /dev/null >/dev/null 2>&1; then
+	for width in 60 80 132 250; do
+		script -qec "stty cols $width; '$tool' ps '$work/long'" /dev/null </dev/null | tr -d '\r' >"$work/out"
+		holds "ps: $width columns are not exceeded" [ "$(awk '{ if (length($0) > n) n = length($0) } END { print n }' "$work/out")" -le $width ]
+		same "ps: $width columns show the command" 1 "$(grep -c 'sh -c : arg' "$work/out")"
+		same "ps: $width columns, a line per process" 2 "$(wc -l <"$work/out")"
+	done
+fi
+
+# Wrong usage: status 2 and one line that names the command; nothing on stdout.
+mkdir "$work/none"
+while read -r wrong; do
+	# shellcheck disable=SC2086 # a list of words
+	run "$tool" $wrong
+	same "$wrong: status" 2 "$status"
+	same "$wrong: one line" "1 1" "$(grep -c '^leaktrace' "$work/err") $(wc -l <"$work/err")"
+	holds "$wrong: no result" [ ! -s "$work/out" ]
+done <<END
+no-such-command
+help no-such-command
+report --no-such-option
+report --top
+report --top 0
+report --top x
+report --format=xml
+report --by=colour
+report --kind=lost
+report --kind=
+report --min-bytes 1x
+report --fail-on definite:x
+report --process 999999 $work/a
+report --blocks=3
+report $work/none
+report $work/no-such-session
+ps --no-such-option
+ps $work/none
+ps $work/no-such-session
+merge $work/a
+merge -o
+merge -o $work/x $work/none
+merge -o $work/no-such-directory/x $work/a
+merge -o $work/x $work/no-such-session
+run
+run --
+run --depth
+run --fail-on lost -- true
+completion tcsh
+END
+# No command, and no session here.
+cd "$work/none"
+for command in "" report ps "merge -o x"; do
+	# shellcheck disable=SC2086
+	run "$tool" $command
+	same "\`$command\` with nothing here: status" 2 "$status"
+	same "\`$command\` with nothing here: one line" 1 "$(wc -l <"$work/err")"
+done
+cd "$work"
+"$tool" --help >"$work/commands"
+for command in $(awk '/^Commands:/ { on = 1; next } !NF { on = 0 } on { print $1 }' "$work/commands"); do
+	run "$tool" "$command" --help
+	same "$command --help: status" 0 "$status"
+	holds "$command --help: usage on stdout" grep -q "^Usage: leaktrace $command" "$work/out"
+	same "$command --help: nothing on stderr" "" "$(cat "$work/err")"
+done
 
 finish
