@@ -148,7 +148,6 @@ static void load_site(struct loader *loader, struct leaktrace_site *site)
 	process->allocated_bytes += site->allocated_bytes;
 	process->frees += site->frees;
 	process->freed_bytes += site->freed_bytes;
-	process->cut_sites += site->flags & LEAKTRACE_SITE_CUT ? 1 : 0;
 	if (loader->sink->site)
 		loader->sink->site(loader->sink->data, site);
 }

@@ -65,6 +65,8 @@ static char *frame_line(const struct lt_shown_frame *frame, bool is_function)
 		room = 20;
 	if ((int)strlen(name) > room)
 		return lt_xasprintf("%s%.*s...  %s", mark, room - 3, name, place);
+	if (!*place)
+		return lt_xasprintf("%s%s", mark, name);
 	return lt_xasprintf("%s%-*s  %s", mark, room < 30 ? room : 30, name, place);
 }
 
@@ -91,14 +93,28 @@ static void native_lines(const struct lt_report *report, const struct lt_stack *
 		add_line(lines, lt_xstrdup("  (no native stack)"));
 }
 
+/* How base's tryCatch() works inside: three calls for each of the user's. */
+static bool inside_try(const struct lt_intern *intern, const struct lt_rnode *node)
+{
+	static const char *const calls[] = {"doTryCatch", "tryCatchOne", "tryCatchList"};
+
+	for (size_t i = 0; i < sizeof calls / sizeof *calls; i++)
+		if (strcmp(lt_intern_text(intern, node->call), calls[i]) == 0)
+			return strcmp(lt_intern_text(intern, node->namespace), "base") == 0;
+	return false;
+}
+
 static void r_lines(const struct lt_report *report, uint32_t r, bool cut, struct lines *lines)
 {
 	const struct lt_intern *intern = report->merge->intern;
+	bool full = report->options->full;
 	size_t shown = 0, total = 0;
 
 	for (uint32_t i = r; i; i = intern->rframes[i].parent)
-		total++;
-	for (; r && (report->options->full || shown < CALLS_SHOWN || total == CALLS_SHOWN + 1); r = intern->rframes[r].parent) {
+		total += full || !inside_try(intern, &intern->rframes[i]);
+	for (; r && (full || shown < CALLS_SHOWN || total == CALLS_SHOWN + 1); r = intern->rframes[r].parent) {
+		if (!full && inside_try(intern, &intern->rframes[r]))
+			continue;
 		add_line(lines, lt_report_call(intern, &intern->rframes[r]));
 		shown++;
 	}
@@ -244,11 +260,32 @@ static void render_roles(const struct lt_report *report, FILE *out)
 		fprintf(out, "Incomplete: %s damaged dump%s (see the messages)\n", lt_out_count(number, partial), plural(partial));
 }
 
+/* Sites that are shown and whose stacks lack their outer frames: cut at option depth, or earlier. */
+static void count_cut(const struct lt_report *report, uint64_t *cut, uint64_t *stopped)
+{
+	const struct lt_intern *intern = report->merge->intern;
+
+	for (size_t i = 0; i < report->row_count; i++) {
+		const struct lt_site *site = &report->model->sites[report->rows[i]->site];
+		const struct lt_pair *pair = &report->model->pairs[report->rows[i]->first_pair];
+		uint32_t depth = 0;
+
+		if (!(site->flags & LEAKTRACE_SITE_CUT))
+			continue;
+		for (uint32_t node = site->native; node; node = intern->frames[node].parent)
+			depth++;
+		if (depth >= report->merge->processes[pair->process].record.depth)
+			++*cut;
+		else
+			++*stopped;
+	}
+}
+
 /* Prints "what: figure (processes)" for a fault that some processes have. */
 static void render_missing(const struct lt_report *report, FILE *out)
 {
 	const struct lt_intern *intern = report->merge->intern;
-	uint64_t cut = 0, dropped = 0, unlisted = 0, full = 0, lost = 0, sampled = 0, no_stacks = 0;
+	uint64_t cut = 0, stopped = 0, dropped = 0, unlisted = 0, full = 0, lost = 0, sampled = 0, no_stacks = 0;
 	char number[LT_OUT_NUMBER];
 
 	for (uint32_t i = 0; i < report->merge->process_count; i++) {
@@ -258,7 +295,6 @@ static void render_missing(const struct lt_report *report, FILE *out)
 
 		if (!process->loaded || !lt_model_selected(report->model, i))
 			continue;
-		cut += process->cut_sites;
 		lost += process->lost_stacks;
 		dropped = lt_add(dropped, record->dropped_allocations);
 		unlisted = lt_add(unlisted, record->dropped_blocks);
@@ -285,8 +321,12 @@ static void render_missing(const struct lt_report *report, FILE *out)
 		fprintf(out, "Sampled: figures of %s process%s are estimates\n", lt_out_count(number, sampled), sampled == 1 ? "" : "es");
 	if (no_stacks)
 		fprintf(out, "Missing: native stacks of %s process%s\n", lt_out_count(number, no_stacks), no_stacks == 1 ? "" : "es");
+	count_cut(report, &cut, &stopped);
 	if (cut)
 		fprintf(out, "Missing: outer frames of %s site%s, cut at option depth\n", lt_out_count(number, cut), plural(cut));
+	if (stopped)
+		fprintf(out, "Missing: outer frames of %s site%s, where unwinding found no way on\n", lt_out_count(number, stopped),
+			plural(stopped));
 	if (lost)
 		fprintf(out, "Missing: stacks of %s site%s, lost with damaged parts\n", lt_out_count(number, lost), plural(lost));
 	if (dropped)
