@@ -164,6 +164,20 @@ static void set_name(struct lt_scope_frame *frame, Dwarf_Die *die)
 		frame->name = dwarf_diename(die);
 }
 
+static void set_file(struct lt_scope_frame *frame, struct unit *unit, const char *file)
+{
+	Dwarf_Attribute attribute;
+	const char *dir;
+
+	frame->file = file;
+	if (!file || file[0] == '/' || !dwarf_attr(&unit->die, DW_AT_comp_dir, &attribute))
+		return;
+	/* Distributions map theirs to "./elf", which `file` has in it already. */
+	dir = dwarf_formstring(&attribute);
+	if (dir && dir[0] == '/')
+		frame->dir = dir;
+}
+
 /* Where the code that was inlined as `die` was called. */
 static void set_call_site(struct lt_scope_frame *frame, struct unit *unit, Dwarf_Die *die)
 {
@@ -174,7 +188,7 @@ static void set_call_site(struct lt_scope_frame *frame, struct unit *unit, Dwarf
 
 	if (dwarf_attr(die, DW_AT_call_file, &attribute) && !dwarf_formudata(&attribute, &number) &&
 	    !dwarf_getsrcfiles(&unit->die, &files, &count) && number < count)
-		frame->file = dwarf_filesrc(files, number, NULL, NULL);
+		set_file(frame, unit, dwarf_filesrc(files, number, NULL, NULL));
 	if (frame->file && dwarf_attr(die, DW_AT_call_line, &attribute) && !dwarf_formudata(&attribute, &number) &&
 	    number <= INT32_MAX)
 		frame->line = (unsigned)number;
@@ -187,7 +201,7 @@ static void set_line(struct lt_scope_frame *frame, struct unit *unit, Dwarf_Addr
 
 	if (!line)
 		return;
-	frame->file = dwarf_linesrc(line, NULL, NULL);
+	set_file(frame, unit, dwarf_linesrc(line, NULL, NULL));
 	if (frame->file && !dwarf_lineno(line, &number) && number > 0)
 		frame->line = (unsigned)number;
 }

@@ -18,6 +18,7 @@
 struct lt_scope_frame {
 	const char *name; /* linkage name if `linkage`, else as in the source; NULL: unknown. In the Dwarf's memory */
 	const char *file;
+	const char *dir; /* absolute, `file` is relative to it: where the unit was compiled; NULL: none */
 	unsigned line;
 	bool linkage;
 };

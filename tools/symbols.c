@@ -340,6 +340,40 @@ static const char *function_name(struct lt_symbols *symbols, const struct module
 	return intern_name(symbols, symbol ? symbol : frame->name);
 }
 
+/* "/src/build" and "../lib/x.c" give "/src/lib/x.c", without asking the disk: the sources need not be here. */
+static const char *file_name(struct lt_symbols *symbols, const struct lt_scope_frame *scope)
+{
+	char *path LT_AUTO_FREE = scope->dir ? lt_xasprintf("%s/%s", scope->dir, scope->file) : lt_xstrdup(scope->file);
+	char *out = path;
+
+	for (const char *in = path; *in;) {
+		size_t length = strcspn(in, "/"), slash = in[length] == '/';
+		char *before;
+
+		if (length == 1 && in[0] == '.' && slash) {
+			in += 2;
+			continue;
+		}
+		if (length == 0 && slash && out > path) { /* "//" */
+			in++;
+			continue;
+		}
+		if (length == 2 && in[0] == '.' && in[1] == '.' && slash && out > path + 1) {
+			for (before = out - 1; before > path && before[-1] != '/'; before--)
+				;
+			if (strncmp(before, "../", 3)) {
+				out = before;
+				in += 3;
+				continue;
+			}
+		}
+		memmove(out, in, length + slash);
+		out += length + slash;
+		in += length + slash;
+	}
+	return intern(symbols, path, (size_t)(out - path));
+}
+
 static struct answer *make_answer(struct lt_symbols *symbols, struct module *module, const struct answer_key *key)
 {
 	struct lt_scope_frame scopes[LT_SCOPE_FRAMES];
@@ -367,7 +401,7 @@ static struct answer *make_answer(struct lt_symbols *symbols, struct module *mod
 		else if (lt_symtab_is_code(&module->symtab, address))
 			frame->function = function_name(symbols, module, &scopes[i], entry, address);
 		if (scopes[i].file)
-			frame->file = intern(symbols, scopes[i].file, strlen(scopes[i].file));
+			frame->file = file_name(symbols, &scopes[i]);
 		frame->line = scopes[i].line;
 	}
 	last = &answer->frames[count - 1];

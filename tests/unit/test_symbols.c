@@ -151,17 +151,14 @@ static size_t instructions_of(const char *module, uint64_t *addresses)
 	return count;
 }
 
-static const char *last_part(const char *path)
-{
-	return path && strrchr(path, '/') ? strrchr(path, '/') + 1 : path ? path : "?";
-}
-
-/* One line for a chain of frames: "innermost inlined.c:20 < middle inlined.c:27 <". */
+/* One line for a chain of frames: "innermost /src/inlined.c:20 < middle /src/inlined.c:27 <". addr2line leaves ".." in paths. */
 static void add_frame(char *text, const char *function, const char *file, unsigned line)
 {
 	size_t length = strlen(text);
+	char *real = file ? realpath(file, NULL) : NULL;
 
-	snprintf(text + length, 2048 - length, "%s %s:%u < ", function ? function : "?", last_part(file), line);
+	snprintf(text + length, 2048 - length, "%s %s:%u < ", function ? function : "?", real ? real : "?", line);
+	free(real);
 }
 
 /* The first instructions' chains in each of which addr2line knows everything. It gives up on what gcc moved to a function's
@@ -232,6 +229,8 @@ static void assert_as_addr2line(struct fixture *f, const char *module)
 			continue;
 		for (size_t j = 0; j < n; j++) {
 			add_frame(found, frames[j].function, frames[j].file, frames[j].line);
+			assert_non_null(frames[j].file);
+			assert_null(strstr(frames[j].file, "/.."));
 			assert_int_equal(frames[j].inlined, j + 1 < n);
 		}
 		if (strcmp(found, chains[i]))
