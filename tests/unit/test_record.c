@@ -16,7 +16,7 @@
 #include "trace/record.h"
 #include "tracer.h"
 
-#define noinline __attribute__((noinline))
+#define noinline __attribute__((noinline, noclone))
 #define BLOCK(i) ((void *)(0x7f0000000000 + 32 * (uintptr_t)(i)))
 
 /* As malloc's hook: its caller is the site. Only the innermost frame is kept, so the callers' callers don't matter. */
