@@ -4,6 +4,9 @@
  *   1 modules, 2 intern, 3 live-table shard, 4 dump growth.
  * A thread that holds a lock may take only locks of a higher rank. After a fork the child resets all of them
  * (lt_fork_child): thanks to the gate nobody held one, but for a child made by a raw system call.
+ *
+ * Whoever may have interrupted the holder (a signal handler that exits), or must not wait for ever (the end of a process, whose
+ * other threads may be parked in signal handlers), waits until a deadline.
  */
 #ifndef LT_LOCK_H
 #define LT_LOCK_H
@@ -15,24 +18,23 @@ struct lt_lock {
 	int held;
 };
 
-/* Returns 0 when taken, -EBUSY when not within some milliseconds: for contexts that may have interrupted the holder. */
-static inline int lt_lock_try(struct lt_lock *lock)
+/* `deadline`: of CLOCK_MONOTONIC, in ns. Returns 0 when taken, -EBUSY. */
+static inline int lt_lock_until(struct lt_lock *lock, int64_t deadline)
 {
-	for (unsigned spin = 0; spin < 20000; spin++) {
+	for (unsigned round = 0;; round++) {
 		if (!lt_load_relaxed(&lock->held) && !lt_exchange_acquire(&lock->held, 1)) /* pairs with lt_unlock */
 			return 0;
-		if (spin >= 64)
-			lt_sys_yield();
+		if (!(round & 15) && lt_sys_clock(CLOCK_MONOTONIC) > deadline)
+			return -EBUSY;
+		lt_sys_wait(round);
 	}
-	return -EBUSY;
 }
 
 static inline void lt_lock(struct lt_lock *lock)
 {
-	for (unsigned spin = 0; lt_exchange_acquire(&lock->held, 1); spin++) /* pairs with lt_unlock */
+	for (unsigned round = 0; lt_exchange_acquire(&lock->held, 1);) /* pairs with lt_unlock */
 		while (lt_load_relaxed(&lock->held))
-			if (++spin >= 64)
-				lt_sys_yield();
+			lt_sys_wait(round++);
 }
 
 static inline void lt_unlock(struct lt_lock *lock)

@@ -6,8 +6,34 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include <stdbool.h>
 
 static const char *log_path;
+static bool silent;
+static dev_t stderr_device;
+static ino_t stderr_inode;
+
+/* Descriptor 2 is still what it was: a daemon closes it, and its next file may get the number. */
+static bool is_stderr(void)
+{
+	struct stat status;
+	return !silent && lt_syscall6(SYS_fstat, STDERR_FILENO, (long)&status, 0, 0, 0, 0) == 0 && stderr_inode &&
+	       status.st_dev == stderr_device && status.st_ino == stderr_inode;
+}
+
+void lt_log_init(void)
+{
+	struct stat status;
+	if (lt_syscall6(SYS_fstat, STDERR_FILENO, (long)&status, 0, 0, 0, 0) == 0) {
+		stderr_device = status.st_dev;
+		stderr_inode = status.st_ino;
+	}
+}
+
+void lt_log_quiet(void)
+{
+	silent = true;
+}
 
 static void compose(struct lt_text *line, const char *a, const char *b, const char *c)
 {
@@ -40,7 +66,8 @@ void lt_warn(const char *a, const char *b, const char *c)
 	char buffer[1024];
 	struct lt_text line = LT_TEXT(buffer);
 	compose(&line, a, b, c);
-	lt_sys_write(STDERR_FILENO, line.bytes, line.length);
+	if (is_stderr())
+		lt_sys_write(STDERR_FILENO, line.bytes, line.length);
 	write_log(&line);
 }
 

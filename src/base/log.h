@@ -5,7 +5,14 @@
 #ifndef LT_LOG_H
 #define LT_LOG_H
 
-/* Writes "leaktrace: [PID] <a><b><c>\n" to stderr (and the log); NULL parts are left out. Each distinct call site should
+/* Start only: notes what descriptor 2 is. */
+void lt_log_init(void);
+
+/* Nothing more on stderr: for all but the first traced image of a session, whose problems would be the same again. */
+void lt_log_quiet(void);
+
+/* Writes "leaktrace: [PID] <a><b><c>\n" to stderr (and the log), if stderr is still what it was at the start;
+ * NULL parts are left out. Each distinct call site should
  * guard itself so that a problem is said once per process. Any context. */
 void lt_warn(const char *a, const char *b, const char *c);
 

@@ -128,6 +128,18 @@ static inline void lt_sys_yield(void)
 	lt_syscall6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
+/* In the `round`-th turn of a loop that waits for another thread, from 0 on. First it is likely to be running, then it may need
+ * this CPU, and at last it may be of a lower real-time priority, which yielding does not let run. */
+static inline void lt_sys_wait(unsigned round)
+{
+	if (round >= 264) {
+		struct timespec some = { 0, 50000 };
+		lt_syscall6(SYS_nanosleep, (long)&some, 0, 0, 0, 0, 0);
+	} else if (round >= 64) {
+		lt_sys_yield();
+	}
+}
+
 /* ns; clock is CLOCK_REALTIME or CLOCK_MONOTONIC. clock_gettime() of libc is the vDSO's: no system call, no errno on
  * success, not a cancellation point, async-signal-safe (POSIX). */
 static inline int64_t lt_sys_clock(clockid_t clock)
