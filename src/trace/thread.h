@@ -10,7 +10,8 @@
 
 struct lt_thread {
 	uint32_t depth;   /* > 0: inside the tracer; hooks pass through */
-	uint32_t gate;    /* entries of lt_gate that this thread is in (a signal handler may add one) */
+	uint32_t gate;    /* entries of lt_gate that this thread is in, or about to be (a signal handler may add one) */
+	uint32_t inside;  /* those that the gate has counted; <= gate, equal but in between the two steps */
 	uint32_t stripe;  /* of the gate, plus 1; 0: not chosen yet */
 	bool r_main;      /* R runs on this thread */
 	uint32_t last_site;     /* site of last_block */

@@ -112,6 +112,36 @@ static void closed_gate_lets_those_inside_nest(void **state)
 	assert_false(closed);
 }
 
+/* A handler closes the gate that interrupted its thread between the two counts: the thread is not in the sum yet. */
+static void interrupted_entry_is_not_taken_for_another_threads(void **state)
+{
+	struct guest guest = { 0 };
+
+	let_in(&guest);
+	lt_thread.gate++;
+	bool closed = lt_gate_close();
+	lt_gate_open();
+	send_away(&guest);
+	bool closed_alone = lt_gate_close();
+	lt_gate_open();
+	lt_thread.gate--;
+	assert_false(closed);
+	assert_true(closed_alone);
+}
+
+/* Likewise, but the thread is in the sum already: nobody else is inside, which can't be told, so the closer does not insist. */
+static void counted_but_interrupted_entry_does_not_hang_the_closer(void **state)
+{
+	lt_gate_enter();
+	lt_thread.inside--;
+	bool closed = lt_gate_close();
+	lt_gate_open();
+	lt_thread.inside++;
+	lt_gate_leave();
+	assert_false(closed);
+	assert_true(lt_gate_close());
+}
+
 static void *leave_after_a_while(void *argument)
 {
 	struct guest *guest = argument;
@@ -261,6 +291,8 @@ int main(void)
 		TEST(empty_gate_closes),
 		TEST(own_entries_do_not_hinder_the_closer),
 		TEST(closing_gives_up_on_a_thread_that_stays),
+		TEST(interrupted_entry_is_not_taken_for_another_threads),
+		TEST(counted_but_interrupted_entry_does_not_hang_the_closer),
 		TEST(closed_gate_lets_those_inside_nest),
 		TEST(closing_waits_for_those_inside),
 		TEST(closed_gate_keeps_others_out),
