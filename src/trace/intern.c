@@ -31,7 +31,6 @@ static struct lt_records rframes = { .type = LEAKTRACE_CHUNK_RFRAMES,
 	                             .next = 1 };
 static struct lt_records sites = { .type = LEAKTRACE_CHUNK_SITES,
 	                           .record_size = sizeof(struct leaktrace_site),
-	                           .chunk_size = 65536,
 	                           .next = 1 };
 static uint32_t first_site = 1;
 static struct leaktrace_site **site_leaves[SITE_LEAVES];

@@ -14,6 +14,8 @@
 
 #define SHARDS 64
 #define FIRST_ENTRIES 256
+#define PATIENT_NS 200000000
+#define IMPATIENT_NS 5000000
 
 struct shard {
 	_Alignas(64) struct lt_lock lock;
@@ -141,14 +143,13 @@ bool lt_live_remove(uintptr_t address, struct lt_block *block)
 
 unsigned lt_live_visit(bool patient, bool (*visit)(const struct lt_block *block, void *arg), void *arg)
 {
+	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + (patient ? PATIENT_NS : IMPATIENT_NS);
 	unsigned skipped = 0;
 	bool more = true;
 	for (unsigned s = 0; s < SHARDS && more; s++) {
 		struct shard *shard = &shards[s];
-		if (patient)
-			lt_lock(&shard->lock);
-		else if (lt_lock_try(&shard->lock)) {
-			skipped++;
+		if (lt_lock_until(&shard->lock, deadline)) {
+			skipped += (unsigned)lt_load_relaxed(&shard->used);
 			continue;
 		}
 		for (uint64_t i = 0; i <= shard->mask && more; i++)
@@ -173,7 +174,10 @@ unsigned lt_live_fork_child(void)
 	for (unsigned s = 0; s < SHARDS; s++) {
 		struct shard *shard = &shards[s];
 		if (shard->lock.held) {
-			memset(shard->entries, 0, (shard->mask + 1) * sizeof *shard->entries);
+			/* It may have been growing: what `entries` and `mask` are just now fits together in its first part only. */
+			memset(shard->entries, 0, FIRST_ENTRIES * sizeof *shard->entries);
+			shard->mask = FIRST_ENTRIES - 1;
+			shard->shift = 64 - 8;
 			shard->used = 0;
 			shard->lock.held = 0;
 			lost++;

@@ -26,8 +26,9 @@ int lt_live_insert(const struct lt_block *block, struct lt_block *old);
 /* Takes the block out. Returns false if it was not there. Inside the gate; takes a lock of rank 3. */
 bool lt_live_remove(uintptr_t address, struct lt_block *block);
 
-/* Calls visit for each entry, shard by shard, under the shard's lock, until it returns false; with `patient` false, a shard
- * whose lock can't be had soon (we may have interrupted its holder) is skipped and counted in the result. */
+/* Calls visit for each entry, shard by shard, under the shard's lock, until it returns false. For the locks of all
+ * it waits 200 ms, 5 ms with `patient` false, for it may have interrupted a holder, or a holder may never go on; a shard whose
+ * lock can't be had is skipped. Returns the number of entries in those. */
 unsigned lt_live_visit(bool patient, bool (*visit)(const struct lt_block *block, void *arg), void *arg);
 
 uint64_t lt_live_count(void);

@@ -67,7 +67,7 @@ static struct scratch *take_scratch(void)
 		if (lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in find_site */
 			return s;
 		if (i % SCRATCHES == 0)
-			lt_sys_yield();
+			lt_sys_wait(64 + i / SCRATCHES);
 	}
 }
 
@@ -87,8 +87,8 @@ static inline void leave(void)
 
 static void lock_epochs(struct leaktrace_site *site)
 {
-	while (__atomic_fetch_or(&site->flags, SITE_BUSY, __ATOMIC_ACQUIRE) & SITE_BUSY) /* pairs with unlock_epochs */
-		lt_sys_yield();
+	for (unsigned round = 0; __atomic_fetch_or(&site->flags, SITE_BUSY, __ATOMIC_ACQUIRE) & SITE_BUSY;) /* pairs with unlock */
+		lt_sys_wait(round++);
 }
 
 static void unlock_epochs(struct leaktrace_site *site)
@@ -142,8 +142,10 @@ static void count_alloc(struct leaktrace_site *site, size_t size, uint32_t task)
 	lt_add_relaxed(&lt_process->live_blocks, 1);
 	uint64_t live = lt_add_relaxed(&lt_process->live_bytes, size);
 	uint64_t peak = lt_load_relaxed(&lt_process->peak_live_bytes);
+	while (live > peak && !__atomic_compare_exchange_n(&lt_process->peak_live_bytes, &peak, live, true, __ATOMIC_RELAXED,
+	                                                   __ATOMIC_RELAXED))
+		;
 	if (lt_unlikely(live > peak)) {
-		lt_store_relaxed(&lt_process->peak_live_bytes, live);
 		uint64_t seq = lt_add_relaxed(&lt_process->peak_seq, 1);
 		lt_store_relaxed(&site->peak_blocks, site->allocations - site->frees);
 		lt_store_relaxed(&site->peak_bytes, site->allocated_bytes - site->freed_bytes);
