@@ -15,7 +15,8 @@
 #include <string.h>
 
 #define CHUNKS 4096
-#define BATCH_BYTES (UINT64_C(256) << 10)
+#define BATCH_SMALL (UINT64_C(32) << 10)  /* a chunk that does not fit into a segment leaves its rest unused */
+#define BATCH_LARGE (UINT64_C(256) << 10) /* for lists beyond 1 MiB, or their chunks would be too many */
 
 struct list {
 	struct leaktrace_chunk *chunks[CHUNKS];
@@ -47,7 +48,8 @@ static void *room(struct list *list, uint32_t type, uint32_t record_size, uint32
 			uint64_t bytes = (records ? records : 1) * record_size;
 			if (list->count == CHUNKS)
 				return NULL;
-			struct leaktrace_chunk *chunk = lt_dump_chunk(type, record_size, bytes < BATCH_BYTES ? bytes : BATCH_BYTES);
+			uint64_t batch = bytes > UINT64_C(1) << 20 ? BATCH_LARGE : BATCH_SMALL;
+			struct leaktrace_chunk *chunk = lt_dump_chunk(type, record_size, bytes < batch ? bytes : batch);
 			if (!chunk)
 				return NULL;
 			list->chunks[list->count++] = chunk;
@@ -118,7 +120,7 @@ void lt_blocks_write(bool final, bool patient)
 	w.left = process->live_blocks;
 	if (w.first_site > 1)
 		w.inherited = lt_map(inherited_size);
-	lt_live_visit(patient, write_block, &w);
+	w.dropped += lt_live_visit(patient, write_block, &w);
 	for (uint32_t site = 1; w.inherited && site < w.first_site; site++) {
 		if (!w.inherited[site].blocks)
 			continue;

@@ -12,7 +12,7 @@
  * Not locked: each sequence is guarded by its user's lock. */
 struct lt_records {
 	uint32_t type, record_size;
-	uint32_t chunk_size; /* bytes of the chunks to come; 0: 32 KiB */
+	uint32_t chunk_size; /* bytes of the chunks to come; 0: 4 KiB, then twice as much each time up to 32 KiB */
 	struct leaktrace_chunk *chunk; /* the last one; NULL: none yet */
 	uint64_t chunk_offset;         /* its place in the file */
 	uint64_t next;                 /* index of the next record */
@@ -39,7 +39,7 @@ void lt_dump_commit(struct lt_records *records);
 uint32_t lt_dump_string(const char *bytes, size_t length);
 
 /* Chunk of at least `bytes` of record room, outside any sequence: for lists that are written again and again. NULL when the
- * file is full. Takes the dump's lock. */
+ * file is full, or the dump's lock can't be had for 200 ms: for contexts that may have interrupted its holder. */
 struct leaktrace_chunk *lt_dump_chunk(uint32_t type, uint32_t record_size, uint64_t bytes);
 
 /* Once the process record is complete: the file is a dump from here on. */
@@ -48,6 +48,13 @@ void lt_dump_publish(void);
 /* In a fork child: forgets the parent's dump. The parent's pages are unmapped, or, if `interrupted` (a hook of this thread is
  * still under way below us), replaced by private memory of the same addresses. */
 void lt_dump_fork_child(bool interrupted);
+
+/* The page at `address` of the dump is gone: somebody truncated the file. Replaces the segment by private memory and gives the
+ * dump up. Returns false if it is not in the dump. In a signal handler. */
+bool lt_dump_lost(const void *address);
+
+/* At the end of the process: cuts off what is reserved and holds nothing. The dump grows no more. */
+void lt_dump_trim(void);
 
 /* Bytes of the file reserved so far. */
 uint64_t lt_dump_bytes(void);

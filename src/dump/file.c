@@ -20,9 +20,13 @@
 #include "base/log.h"
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/vfs.h>
 
 #define SEGMENT_MAX (UINT64_C(1) << 20)
+#define CHUNK_FIRST 4096u
 #define CHUNK_DEFAULT 32768u
+#define LOCK_PATIENCE_NS 200000000
+#define DISK_RESERVE (UINT64_C(16) << 20) /* bytes that must stay free on the file system */
 #define SEGMENTS 16400 /* max_size is at most 16 GiB */
 
 struct segment {
@@ -54,6 +58,10 @@ static int reserve(int fd, uint64_t offset, uint64_t size)
 	if (lt_syscall6(SYS_prlimit64, 0, RLIMIT_FSIZE, 0, (long)&limit, 0, 0) == 0 && limit.rlim_cur != RLIM_INFINITY &&
 	    offset + size > limit.rlim_cur)
 		return -EFBIG;
+	struct statfs disk;
+	if (lt_syscall6(SYS_fstatfs, fd, (long)&disk, 0, 0, 0, 0) == 0 && disk.f_bsize > 0 && disk.f_blocks &&
+	    (uint64_t)disk.f_bavail * (uint64_t)disk.f_bsize < size + DISK_RESERVE)
+		return -ENOSPC;
 	int error;
 	while ((error = lt_sys_fallocate(fd, 0, offset, size)) == -EINTR)
 		;
@@ -221,13 +229,16 @@ static void commit_chunks(uint32_t chunks)
 	lt_store_release(&dump.header->chunks, dump.header->chunks + chunks); /* likewise: the mark first */
 }
 
-/* A committed chunk without records; `size` a multiple of LEAKTRACE_CHUNK_ALIGN. */
-static struct leaktrace_chunk *new_chunk(const struct lt_records *like, uint64_t size, uint64_t *offset)
+/* A committed chunk without records; `size` a multiple of LEAKTRACE_CHUNK_ALIGN. `bounded`: give up when the lock can't be had. */
+static struct leaktrace_chunk *new_chunk(const struct lt_records *like, uint64_t size, uint64_t *offset, bool bounded)
 {
 	uint64_t ignored;
 	uint32_t chunks = 1;
 	struct leaktrace_chunk *chunk = NULL;
-	lt_lock(&dump.lock);
+	if (!bounded)
+		lt_lock(&dump.lock);
+	else if (lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LOCK_PATIENCE_NS))
+		return NULL;
 	if (!dump.header)
 		goto out;
 	uint64_t rest = (uint64_t)(dump.end - dump.next);
@@ -261,13 +272,19 @@ struct leaktrace_chunk *lt_dump_chunk(uint32_t type, uint32_t record_size, uint6
 	uint64_t offset, size = (sizeof(struct leaktrace_chunk) + bytes + LEAKTRACE_CHUNK_ALIGN - 1) &
 	                        ~(uint64_t)(LEAKTRACE_CHUNK_ALIGN - 1);
 	const struct lt_records like = { .type = type, .record_size = record_size };
-	return new_chunk(&like, size, &offset);
+	return new_chunk(&like, size, &offset, true);
 }
 
 static bool extend(struct lt_records *records)
 {
 	uint64_t offset;
-	struct leaktrace_chunk *chunk = new_chunk(records, records->chunk_size ? records->chunk_size : CHUNK_DEFAULT, &offset);
+	uint64_t size = records->chunk_size;
+	if (!size) {
+		size = records->chunk ? 2 * records->chunk->size : CHUNK_FIRST;
+		if (size > CHUNK_DEFAULT)
+			size = CHUNK_DEFAULT;
+	}
+	struct leaktrace_chunk *chunk = new_chunk(records, size, &offset, false);
 	if (!chunk)
 		return false;
 	records->chunk = chunk;
@@ -300,7 +317,8 @@ uint32_t lt_dump_string(const char *bytes, size_t length)
 	if (length > most)
 		length = most;
 	uint64_t size = (sizeof(struct leaktrace_string) + length + 1 + 7) & ~UINT64_C(7);
-	strings.chunk_size = size > CHUNK_DEFAULT / 4 ? (uint32_t)((size + 48 + 4095) & ~UINT64_C(4095)) : 0;
+	strings.chunk_size = size > CHUNK_FIRST - sizeof(struct leaktrace_chunk) ?
+		(uint32_t)((size + sizeof(struct leaktrace_chunk) + 4095) & ~UINT64_C(4095)) : 0;
 	if (!has_room(&strings, size) && !extend(&strings))
 		return 0;
 	struct leaktrace_chunk *chunk = strings.chunk;
@@ -312,6 +330,36 @@ uint32_t lt_dump_string(const char *bytes, size_t length)
 	strings.next += size;
 	lt_store_release(&chunk->count, chunk->count + size); /* pairs with the reader of the file */
 	return (uint32_t)((strings.chunk_offset + at) / 8);
+}
+
+bool lt_dump_lost(const void *address)
+{
+	for (uint32_t i = 0; dump.header && i < dump.count; i++) {
+		const struct segment *s = &dump.segments[i];
+		if ((uintptr_t)address - (uintptr_t)s->address >= s->size)
+			continue;
+		dump.failed = true;
+		void *p = lt_sys_mmap(s->address, s->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+		return !lt_sys_mmap_failed(p);
+	}
+	return false;
+}
+
+void lt_dump_trim(void)
+{
+	struct stat status;
+	if (!dump.header || lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LOCK_PATIENCE_NS))
+		return;
+	dump.failed = true; /* the other threads may still run: no chunk is carved out of what goes away */
+	dump.next = dump.end;
+	uint64_t committed = dump.header->committed;
+	int fd = committed < dump.bytes ? lt_sys_open(AT_FDCWD, dump.path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0) : -1;
+	if (fd >= 0) {
+		if (!lt_syscall6(SYS_fstat, fd, (long)&status, 0, 0, 0, 0) && status.st_dev == dump.device && status.st_ino == dump.inode)
+			lt_sys_ftruncate(fd, committed);
+		lt_sys_close(fd);
+	}
+	lt_unlock(&dump.lock);
 }
 
 void lt_dump_fork_child(bool interrupted)
