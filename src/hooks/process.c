@@ -3,6 +3,7 @@
  * fork, exec, exit, spawn and wait. The work of a fork is done by atfork handlers (process/fork.c), also for forkpty, daemon and
  * the like; the hook only notes the child's PID. vfork can't be hooked by a C function and needs no hook.
  */
+#include "base/arena.h"
 #include "base/sys.h"
 #include "hooks/real.h"
 #include "process/process.h"
@@ -89,15 +90,27 @@ static int finish_exec(bool ended, int result)
 	return result;
 }
 
-/* An envp with the session in it: on the stack, for exec may be called in a signal handler or a vfork child. */
+#define ENVP_ON_STACK 256
+
+/* An envp with the session in it: on the stack, for exec may be called in a signal handler or a vfork child; a large one in
+ * memory of its own, for a stack may be small. It is given back by END_SESSION; a vfork child whose exec succeeds can't. */
 #define WITH_SESSION(envp)                                                          \
+	unsigned envp_size = lt_session_envp_size(envp);                            \
+	char **envp_copy = NULL;                                                    \
 	do {                                                                        \
-		unsigned n = lt_session_envp_size(envp);                            \
-		if (n && n < 65536) {                                               \
-			char **copy = alloca(n * sizeof *copy);                     \
-			lt_session_envp(envp, copy);                                \
-			(envp) = copy;                                              \
+		if (envp_size && envp_size <= ENVP_ON_STACK)                        \
+			envp_copy = alloca(envp_size * sizeof *envp_copy);          \
+		else if (envp_size)                                                 \
+			envp_copy = lt_map(envp_size * sizeof *envp_copy);          \
+		if (envp_copy) {                                                    \
+			lt_session_envp(envp, envp_copy);                           \
+			(envp) = envp_copy;                                         \
 		}                                                                   \
+	} while (0)
+#define END_SESSION()                                                               \
+	do {                                                                        \
+		if (envp_copy && envp_size > ENVP_ON_STACK)                         \
+			lt_unmap(envp_copy, envp_size * sizeof *envp_copy);         \
 	} while (0)
 
 EXPORT int execve(const char *path, char *const argv[], char *const envp[])
@@ -105,7 +118,9 @@ EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 	prepare();
 	WITH_SESSION(envp);
 	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
-	return finish_exec(ended, lt_real.execve(path, argv, envp));
+	int result = finish_exec(ended, lt_real.execve(path, argv, envp));
+	END_SESSION();
+	return result;
 }
 
 EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
@@ -113,7 +128,9 @@ EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 	prepare();
 	WITH_SESSION(envp);
 	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
-	return finish_exec(ended, lt_real.execvpe(file, argv, envp));
+	int result = finish_exec(ended, lt_real.execvpe(file, argv, envp));
+	END_SESSION();
+	return result;
 }
 
 EXPORT int execv(const char *path, char *const argv[])
@@ -133,7 +150,9 @@ EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 	prepare();
 	WITH_SESSION(envp);
 	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
-	return finish_exec(ended, lt_real.fexecve(fd, argv, envp));
+	int result = finish_exec(ended, lt_real.fexecve(fd, argv, envp));
+	END_SESSION();
+	return result;
 }
 
 EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const envp[], int flags)
@@ -145,7 +164,9 @@ EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const
 	}
 	WITH_SESSION(envp);
 	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
-	return finish_exec(ended, lt_real.execveat(dirfd, path, argv, envp, flags));
+	int result = finish_exec(ended, lt_real.execveat(dirfd, path, argv, envp, flags));
+	END_SESSION();
+	return result;
 }
 
 /* Puts the arguments from `first` to NULL into `argv`; declares it on the caller's stack. */
@@ -192,7 +213,9 @@ EXPORT int posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_acti
 {
 	prepare();
 	WITH_SESSION(envp);
-	return lt_real.posix_spawn(pid, path, actions, attributes, argv, envp);
+	int error = lt_real.posix_spawn(pid, path, actions, attributes, argv, envp);
+	END_SESSION();
+	return error;
 }
 
 EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
@@ -200,7 +223,9 @@ EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_act
 {
 	prepare();
 	WITH_SESSION(envp);
-	return lt_real.posix_spawnp(pid, file, actions, attributes, argv, envp);
+	int error = lt_real.posix_spawnp(pid, file, actions, attributes, argv, envp);
+	END_SESSION();
+	return error;
 }
 
 EXPORT int system(const char *command)

@@ -17,10 +17,10 @@ EXPORT int sigaction(int sig, const struct sigaction *action, struct sigaction *
 	if (action) /* `old` may be the same object */
 		copy = *action;
 	int result = lt_real.sigaction(sig, action, old);
-	if (result || lt_load_relaxed(&lt_state) != LT_ON || !lt_signals_fatal(sig))
+	if (result || !lt_signals_fatal(sig))
 		return result;
 	lt_signals_shown(sig, old);
-	if (action)
+	if (action && lt_load_relaxed(&lt_state) == LT_ON)
 		lt_signals_set(sig, &copy);
 	return result;
 }
@@ -29,11 +29,13 @@ EXPORT sighandler_t signal(int sig, sighandler_t handler)
 {
 	lt_real_init();
 	sighandler_t old = lt_real.signal(sig, handler);
-	if (old == SIG_ERR || lt_load_relaxed(&lt_state) != LT_ON || !lt_signals_fatal(sig))
+	if (old == SIG_ERR || !lt_signals_fatal(sig))
 		return old;
 	struct sigaction action;
 	memset(&action, 0, sizeof action);
 	action.sa_handler = handler;
-	lt_signals_set(sig, &action);
+	action.sa_flags = SA_RESTART; /* as signal() sets it */
+	if (lt_load_relaxed(&lt_state) == LT_ON)
+		lt_signals_set(sig, &action);
 	return lt_signals_is_ours((const void *)old) ? SIG_DFL : old;
 }

@@ -24,6 +24,8 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient)
 	uint64_t all = ~UINT64_C(0), before = 0;
 	if (lt_load_relaxed(&lt_state) != LT_ON)
 		return false;
+	if (lt_thread.depth) /* in a signal handler that interrupted us: our locks may be held below */
+		patient = false;
 	lt_thread.depth++;
 	if (!*lt_alive)
 		lt_fork_child_unseen();
@@ -38,6 +40,8 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient)
 		lt_process->end_ns = lt_sys_clock(CLOCK_REALTIME);
 		lt_process->end_code = code;
 		lt_store_release(&lt_process->end_kind, (uint32_t)kind); /* pairs with the reader of the file */
+		if (kind != LEAKTRACE_END_EXEC)
+			lt_dump_trim();
 		if (kind == LEAKTRACE_END_EXEC)
 			lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
 		else if (kind == LEAKTRACE_END_EXIT)

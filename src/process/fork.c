@@ -11,6 +11,7 @@
  * parent's; its exec and _exit are told apart by the PID (end.c).
  */
 #include "base/arena.h"
+#include "base/log.h"
 #include "base/lock.h"
 #include "base/sys.h"
 #include "dump/blocks.h"
@@ -24,30 +25,46 @@
 #include "trace/unwind.h"
 #include <pthread.h>
 
-static struct lt_lock closer;
+static int closer; /* the thread that closes the gate; 0: none. A lock that knows its holder */
 static bool threads_stopped;
+static unsigned nested; /* forks in signal handlers that interrupted the closer */
 
 bool lt_fork_stop_threads(void)
 {
-	lt_lock(&closer);
-	return lt_gate_close();
+	int tid = lt_sys_gettid(), none = 0;
+	for (unsigned round = 0; !__atomic_compare_exchange_n(&closer, &none, tid, false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED);
+	     none = 0) { /* pairs with lt_fork_resume_threads */
+		if (none == tid) {
+			nested++;
+			return threads_stopped;
+		}
+		lt_sys_wait(64 + round++);
+	}
+	return threads_stopped = lt_gate_close();
 }
 
 void lt_fork_resume_threads(void)
 {
+	if (nested) {
+		nested--;
+		return;
+	}
+	threads_stopped = false; /* for a signal handler that forks right now */
 	lt_gate_open();
-	lt_unlock(&closer);
+	lt_store_release(&closer, 0); /* pairs with lt_fork_stop_threads */
 }
 
 /* lt_thread.depth is > 0. `unseen`: no handler ran. */
 static void child(bool safe, bool interrupted, bool unseen)
 {
 	const struct leaktrace_key parent = lt_process->key;
+	lt_log_quiet();
 	uint64_t blocks = lt_process->live_blocks + lt_process->inherited_blocks - lt_process->inherited_freed_blocks;
 	uint64_t bytes = lt_process->live_bytes + lt_process->inherited_bytes - lt_process->inherited_freed_bytes;
 	*lt_alive = 1;
 	lt_arena_fork_child();
-	closer.held = 0;
+	closer = 0;
+	nested = 0;
 	lt_gate_fork_child();
 	lt_dump_fork_child(interrupted);
 	unsigned lost = lt_live_fork_child();
@@ -57,6 +74,7 @@ static void child(bool safe, bool interrupted, bool unseen)
 	lt_blocks_fork_child();
 	lt_events_fork_child();
 	lt_identity_fork_child();
+	lt_signals_fork_child();
 	if (lt_start_dump(&parent, &parent, LEAKTRACE_ROLE_FORK)) {
 		lt_store_relaxed(&lt_state, LT_OFF);
 		return;
@@ -82,7 +100,7 @@ static void on_prepare(void)
 	lt_thread.depth++;
 	if (!*lt_alive)
 		lt_fork_child_unseen();
-	threads_stopped = lt_fork_stop_threads();
+	lt_fork_stop_threads();
 }
 
 static void on_parent(void)

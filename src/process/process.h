@@ -71,5 +71,6 @@ void lt_events_fork_child(void);
 
 /* signals.c: handlers for fatal signals whose disposition is the default. */
 void lt_signals_init(void);
+void lt_signals_fork_child(void);
 
 #endif

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * Fatal signals. Where a signal would end the process by its default action, our handler writes the end record and the list of
- * blocks, puts the default back and lets the signal strike again: a fault by returning to the instruction, any other by queueing
- * it anew with its original siginfo; so parent and core dump see what they would have seen.
+ * blocks, puts the default back, queues the signal anew with its original siginfo, and opens it in the mask that the handler's
+ * return restores; so parent and core dump see what they would have seen. (Turned down: to return to the instruction of a fault.
+ * That of a trap is already past; and a signal that was open only inside sigsuspend would stay blocked.)
+ *
+ * Process 1 of a container has no handlers of ours: the kernel ignores signals with default action there, but not handlers.
  *
  * The program must not notice: the hooks of sigaction and signal (hooks/signal.c) answer with the disposition that the program
  * set, and put our handler wherever the program asks for SIG_DFL. Ignored signals stay ignored, also across exec. Off by
@@ -12,10 +15,12 @@
 #include "base/atomic.h"
 #include "base/options.h"
 #include "base/sys.h"
+#include "dump/dump.h"
 #include "hooks/real.h"
 #include "process/process.h"
 #include "trace/record.h"
 #include <string.h>
+#include <ucontext.h>
 
 static const int8_t fatal[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGABRT, SIGBUS,  SIGFPE,   SIGUSR1, SIGSEGV,
 	                        SIGUSR2, SIGPIPE, SIGALRM, SIGTERM, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGSYS };
@@ -34,15 +39,13 @@ bool lt_signals_fatal(int sig)
 static void on_fatal(int sig, siginfo_t *info, void *context)
 {
 	struct sigaction standard;
+	if (sig == SIGBUS && info && lt_dump_lost(info->si_addr))
+		return;
 	memset(&standard, 0, sizeof standard);
 	standard.sa_handler = SIG_DFL;
 	lt_real.sigaction(sig, &standard, NULL);
 	lt_end(LEAKTRACE_END_SIGNAL, sig, false);
-	/* lt_end blocks all signals; on return the kernel restores the mask of the interrupted code. */
-	bool fault = info && info->si_code > 0 &&
-	             (sig == SIGSEGV || sig == SIGBUS || sig == SIGILL || sig == SIGFPE);
-	if (fault)
-		return;
+	sigdelset(&((ucontext_t *)context)->uc_sigmask, sig);
 	int pid = lt_sys_getpid(), tid = lt_sys_gettid();
 	if (!info || lt_syscall6(SYS_rt_tgsigqueueinfo, pid, tid, sig, (long)info, 0, 0) != 0)
 		lt_syscall6(SYS_tgkill, pid, tid, sig, 0, 0, 0);
@@ -81,6 +84,8 @@ bool lt_signals_is_ours(const void *handler)
 
 void lt_signals_init(void)
 {
+	if (lt_sys_getpid() == 1)
+		lt_options.signals = false;
 	if (!lt_options.signals)
 		return;
 	for (unsigned i = 0; i < sizeof fatal; i++) {
@@ -88,4 +93,17 @@ void lt_signals_init(void)
 		if (lt_real.sigaction(fatal[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
 			lt_signals_set(fatal[i], &now);
 	}
+}
+
+void lt_signals_fork_child(void)
+{
+	if (lt_sys_getpid() != 1)
+		return;
+	struct sigaction standard;
+	memset(&standard, 0, sizeof standard);
+	standard.sa_handler = SIG_DFL;
+	lt_options.signals = false;
+	for (unsigned i = 0; i < sizeof fatal; i++)
+		if (ours[fatal[i]])
+			lt_real.sigaction(fatal[i], &standard, NULL);
 }

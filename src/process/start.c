@@ -34,7 +34,7 @@
  * it could remove them. */
 static int make_dir(const char *dir)
 {
-	char path[PATH_MAX];
+	static char path[PATH_MAX]; /* one thread, whose stack may be small */
 	struct stat status;
 	size_t length = strlen(dir);
 	if (length >= sizeof path)
@@ -69,7 +69,7 @@ static int make_dir(const char *dir)
 
 static int create_file(uint64_t first_size)
 {
-	char path[PATH_MAX];
+	static char path[PATH_MAX];
 	for (uint32_t image = 0; image < IMAGES_MAX; image++) {
 		struct lt_text text = LT_TEXT(path);
 		lt_text_add(&text, lt_session.dir);
@@ -117,7 +117,8 @@ static uint32_t string_ref(const char *string)
 
 int lt_start_dump(const struct leaktrace_key *parent, const struct leaktrace_key *forked_from, uint32_t role)
 {
-	int error = make_dir(lt_session.dir);
+	/* What a fork child does not find, it may have left by chroot: it makes nothing there. */
+	int error = forked_from ? 0 : make_dir(lt_session.dir);
 	if (!error)
 		error = create_file(!forked_from && lt_r_present() ? FIRST_SIZE_R : FIRST_SIZE);
 	if (error) {
@@ -158,13 +159,18 @@ static bool contains(const char *bytes, size_t size, const char *what)
 	return memmem(bytes, size, what, strlen(what)) != NULL;
 }
 
-static uint32_t find_role(void)
+static bool has_parent(void)
 {
 	static const struct leaktrace_key none;
+	return memcmp(&lt_session.parent, &none, sizeof none) != 0;
+}
+
+static uint32_t find_role(void)
+{
 	if (contains(lt_identity.cmdline, lt_identity.cmdline_size, ".workRSOCK") ||
 	    contains(lt_identity.cmdline, lt_identity.cmdline_size, "MASTER="))
 		return LEAKTRACE_ROLE_PSOCK;
-	return memcmp(&lt_session.parent, &none, sizeof none) ? LEAKTRACE_ROLE_OTHER : LEAKTRACE_ROLE_MASTER;
+	return has_parent() ? LEAKTRACE_ROLE_OTHER : LEAKTRACE_ROLE_MASTER;
 }
 
 static void complain(const char *what, const char *which)
@@ -191,6 +197,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 	bool joined = false;
 	lt_thread.depth++;
 	lt_real_init();
+	lt_log_init();
 	for (char **e = envp; e && *e; e++) {
 		if (!strncmp(*e, "LEAKTRACE_OPTIONS=", 18))
 			options = *e + 18;
@@ -201,6 +208,8 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 	if (lt_options.log[0])
 		lt_log_open(lt_options.log);
 	lt_session_init(argc, argv, envp);
+	if (has_parent())
+		lt_log_quiet();
 	int state = LT_OFF;
 	if (dlsym(RTLD_DEFAULT, "__asan_init")) {
 		lt_warn("not traced: the program has AddressSanitizer, which does this work itself", NULL, NULL);
