@@ -1,0 +1,213 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Programs that a tracer once hurt. usage: hurts KIND [NUMBER]
+ *   exit-in-handler N  main allocates; a signal handler ends the process by _exit(7) at some moment
+ *   parked N           a thread is parked in a signal handler at some moment of an allocation; main exits with 3
+ *   sigsuspend         SIGTERM, which is open only inside sigsuspend, ends the process
+ *   trap               a breakpoint instruction ends the process by SIGSEGV, with the instruction already behind it
+ *   truncated          truncates all files in the directory $LEAKTRACE_DIR while it allocates; ends with 0
+ *   fork-in-handler    a signal handler forks while main forks and allocates; ends with 0
+ *   small-stack        forks in a thread with the smallest stack, half of it in use; ends with 0
+ *   large-environment  spawns a program with 20,000 variables from a thread with a 128 KiB stack; ends with 0
+ *   idle-forks N       N children that do nothing
+ */
+#include "target.h"
+#include <alloca.h>
+#include <dirent.h>
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+static volatile int parked, forks, in_child;
+
+static void every(long microseconds)
+{
+	struct itimerval timer = { { 0, microseconds }, { 0, microseconds } };
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
+static void churn(unsigned long rounds)
+{
+	static void *volatile blocks[64];
+	for (unsigned long i = 0; i < rounds; i++) {
+		free(blocks[i & 63]);
+		blocks[i & 63] = malloc(16 + (i * 7 & 1023));
+	}
+}
+
+static void end(int signal)
+{
+	_exit(7);
+}
+
+static void park(int signal)
+{
+	parked = 1;
+	for (;;)
+		pause();
+}
+
+static void *churn_for_ever(void *arg)
+{
+	for (;;)
+		churn(1000);
+	return NULL;
+}
+
+static void nothing(int signal)
+{
+}
+
+static void fork_here(int signal)
+{
+	int saved = errno, status;
+	pid_t pid = fork();
+	if (!pid) {
+		in_child = 1;
+	} else {
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		REQUIRE(status == 0);
+		forks++;
+	}
+	errno = saved;
+}
+
+static void fork_in_handler(void)
+{
+	signal(SIGALRM, fork_here);
+	every(3000);
+	while (forks < 40) {
+		churn(200);
+		pid_t pid = in_child ? 0 : fork();
+		if (in_child) { /* the handler has returned into what it interrupted */
+			every(0);
+			churn(200);
+			_exit(0);
+		}
+		if (!pid)
+			_exit(0);
+		while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+			;
+	}
+	every(0);
+}
+
+static void truncate_dumps(void)
+{
+	char path[PATH_MAX];
+	const char *name = getenv("LEAKTRACE_DIR");
+	DIR *dir = name ? opendir(name) : NULL;
+	if (!dir)
+		return; /* not traced */
+	for (struct dirent *entry; (entry = readdir(dir));) {
+		snprintf(path, sizeof path, "%s/%s", name, entry->d_name);
+		if (strstr(path, ".ltd"))
+			REQUIRE(!truncate(path, 0));
+	}
+	closedir(dir);
+}
+
+static void *fork_on_half(void *arg)
+{
+	memset(alloca((size_t)(uintptr_t)arg), 1, 16);
+	pid_t pid = fork();
+	if (!pid) {
+		churn(10);
+		_exit(5);
+	}
+	int status = reap(pid);
+	REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 5);
+	return NULL;
+}
+
+static void *spawn_large(void *arg)
+{
+	enum { N = 20000 };
+	static char *environment[N + 1];
+	static char *argv[] = { (char *)"true", NULL };
+	static char preload[PATH_MAX + 16] = "LD_PRELOAD=";
+	for (int i = 0; i < N; i++)
+		environment[i] = (char *)"X=1";
+	strncat(preload, getenv("LD_PRELOAD") ? getenv("LD_PRELOAD") : "", PATH_MAX);
+	environment[0] = preload;
+	pid_t pid;
+	REQUIRE(!posix_spawn(&pid, "/bin/true", NULL, NULL, argv, environment));
+	int status = reap(pid);
+	REQUIRE(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+	return NULL;
+}
+
+static void run_thread(size_t stack, void *(*function)(void *), void *arg)
+{
+	pthread_attr_t attributes;
+	pthread_t thread;
+	pthread_attr_init(&attributes);
+	REQUIRE(!pthread_attr_setstacksize(&attributes, stack));
+	REQUIRE(!pthread_create(&thread, &attributes, function, arg));
+	pthread_join(thread, NULL);
+}
+
+int main(int argc, char **argv)
+{
+	const char *kind = argc > 1 ? argv[1] : "";
+	int number = argc > 2 ? atoi(argv[2]) : 0;
+	if (!strcmp(kind, "exit-in-handler")) {
+		signal(SIGALRM, end);
+		every(500 + number * 37 % 3000);
+		for (;;)
+			churn(1000);
+	} else if (!strcmp(kind, "parked")) {
+		pthread_t thread;
+		signal(SIGUSR1, park);
+		REQUIRE(!pthread_create(&thread, NULL, churn_for_ever, NULL));
+		usleep((useconds_t)(500 + number * 37 % 3000));
+		pthread_kill(thread, SIGUSR1);
+		while (!parked)
+			usleep(10);
+		exit(3);
+	} else if (!strcmp(kind, "sigsuspend")) {
+		sigset_t term, none;
+		sigemptyset(&none);
+		sigemptyset(&term);
+		sigaddset(&term, SIGTERM);
+		sigprocmask(SIG_BLOCK, &term, NULL);
+		raise(SIGTERM);
+		sigsuspend(&none);
+		say("survived\n");
+	} else if (!strcmp(kind, "trap")) {
+#if defined __x86_64__
+		__asm__ volatile("int $4");
+#else
+		raise(SIGSEGV);
+#endif
+		say("survived\n");
+	} else if (!strcmp(kind, "truncated")) {
+		signal(SIGALRM, nothing);
+		churn(1000);
+		truncate_dumps();
+		churn(100000);
+	} else if (!strcmp(kind, "fork-in-handler")) {
+		fork_in_handler();
+	} else if (!strcmp(kind, "small-stack")) {
+		run_thread(PTHREAD_STACK_MIN, fork_on_half, (void *)(PTHREAD_STACK_MIN / 2));
+	} else if (!strcmp(kind, "large-environment")) {
+		run_thread(128 << 10, spawn_large, NULL);
+	} else if (!strcmp(kind, "idle-forks")) {
+		for (int i = 0; i < number; i++) {
+			pid_t pid = fork();
+			if (!pid)
+				_exit(0);
+			reap(pid);
+		}
+	} else {
+		return 97;
+	}
+	return 0;
+}
