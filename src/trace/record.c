@@ -75,7 +75,7 @@ static inline void enter(void)
 {
 	lt_thread.depth++;
 	if (lt_unlikely(!*lt_alive))
-		lt_fork_child_unseen();
+		lt_fork_child_unseen(false);
 	lt_gate_enter();
 }
 
