@@ -285,7 +285,7 @@ static void count_cut(const struct lt_report *report, uint64_t *cut, uint64_t *s
 static void render_missing(const struct lt_report *report, FILE *out)
 {
 	const struct lt_intern *intern = report->merge->intern;
-	uint64_t cut = 0, stopped = 0, dropped = 0, unlisted = 0, full = 0, lost = 0, sampled = 0, no_stacks = 0;
+	uint64_t cut = 0, stopped = 0, dropped = 0, events = 0, unlisted = 0, full = 0, lost = 0, sampled = 0, no_stacks = 0;
 	char number[LT_OUT_NUMBER];
 
 	for (uint32_t i = 0; i < report->merge->process_count; i++) {
@@ -298,6 +298,7 @@ static void render_missing(const struct lt_report *report, FILE *out)
 		lost += process->lost_stacks;
 		dropped = lt_add(dropped, record->dropped_allocations);
 		unlisted = lt_add(unlisted, record->dropped_blocks);
+		events = lt_add(events, record->dropped_events);
 		full += record->flags & LEAKTRACE_PROCESS_FULL ? 1 : 0;
 		sampled += record->flags & LEAKTRACE_PROCESS_SAMPLED ? 1 : 0;
 		no_stacks += record->flags & LEAKTRACE_PROCESS_NATIVE_STACKS ? 0 : 1;
@@ -335,6 +336,8 @@ static void render_missing(const struct lt_report *report, FILE *out)
 		fprintf(out, "Missing: %s dump%s reached max_size, or the disk was full\n", lt_out_count(number, full), plural(full));
 	if (unlisted)
 		fprintf(out, "Missing: %s block%s in the list of blocks\n", lt_out_count(number, unlisted), plural(unlisted));
+	if (events)
+		fprintf(out, "Missing: %s event%s (forks, ends of children, marks)\n", lt_out_count(number, events), plural(events));
 }
 
 static void render_header(const struct lt_report *report, FILE *out)

@@ -115,7 +115,8 @@ struct leaktrace_process {
 	uint32_t blocks_generation;   /* BLOCKS and INHERITED chunks of this generation are complete; 0: none yet */
 	uint32_t boot_id;             /* string */
 	uint64_t pid_namespace;       /* inode of the PID name space: a PID means something only inside it */
-	uint64_t reserved[11];
+	uint64_t dropped_events;      /* no room for them, or too many while the tracer was interrupted */
+	uint64_t reserved[10];
 };
 static_assert(sizeof(struct leaktrace_process) == 384, "on-disk size");
 
@@ -216,6 +217,7 @@ enum leaktrace_site_flag {
 	LEAKTRACE_SITE_R_HEAP = 1u << 0, /* taken by R's own allocator: pages of small nodes, large vectors */
 	LEAKTRACE_SITE_CUT = 1u << 1,    /* the native stack was cut at option depth: frames towards main are missing */
 	LEAKTRACE_SITE_R_CUT = 1u << 2,  /* likewise the R stack */
+	LEAKTRACE_SITE_BUSY = 1u << 31,  /* the writer is changing epoch[]: after a kill they may be one block apart */
 };
 
 /* An allocation site: one (native stack, R stack) of one process, with its counters. realloc counts as a free and an
@@ -323,7 +325,7 @@ enum leaktrace_event_type {
 	LEAKTRACE_EVENT_CHILD_END = 2,  /* pid: child; value: its wait status, as waitpid() gives it */
 	LEAKTRACE_EVENT_MARK = 3,       /* text: label of leaktrace_mark() */
 	LEAKTRACE_EVENT_EXEC_FAILED = 4, /* value: errno; the image went on */
-	LEAKTRACE_EVENT_NOTE = 5,       /* text: a problem of the tracer, for people */
+	LEAKTRACE_EVENT_NOTE = 5,       /* text: a problem of the tracer, for people; this version of the library writes none */
 };
 
 struct leaktrace_event {

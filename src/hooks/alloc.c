@@ -56,12 +56,15 @@ EXPORT void *malloc(size_t size)
 EXPORT void *calloc(size_t n, size_t size)
 {
 	void *block;
-	BOOTSTRAP(calloc, n * size, 16);
+	size_t bytes;
+	if (lt_unlikely(__builtin_mul_overflow(n, size, &bytes)))
+		bytes = SIZE_MAX; /* no allocator has that much, but each sets errno by itself */
+	BOOTSTRAP(calloc, bytes, 16);
 	if (!lt_recording())
 		return lt_real.calloc(n, size);
 	GUARDED(block, lt_real.calloc(n, size));
 	if (block)
-		lt_record_alloc(block, n * size, CALLER);
+		lt_record_alloc(block, bytes, CALLER);
 	return block;
 }
 

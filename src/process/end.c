@@ -28,7 +28,7 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient)
 		patient = false;
 	lt_thread.depth++;
 	if (!*lt_alive)
-		lt_fork_child_unseen();
+		lt_fork_child_unseen(true);
 	bool mine = lt_dump_open() && (uint32_t)lt_sys_getpid() == lt_process->key.pid && !lt_process->end_kind;
 	if (mine) {
 		struct rusage usage;

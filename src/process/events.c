@@ -30,8 +30,10 @@ static int queued;
 static void append(const struct leaktrace_event *event)
 {
 	struct leaktrace_event *record = lt_dump_append(&records);
-	if (!record)
+	if (!record) {
+		lt_add_relaxed(&lt_process->dropped_events, 1);
 		return;
+	}
 	*record = *event;
 	lt_dump_commit(&records);
 }
@@ -49,6 +51,8 @@ void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text)
 			slot->event = event;
 			lt_store_release(&slot->full, 1);
 			lt_store_relaxed(&queued, 1);
+		} else {
+			lt_add_relaxed(&lt_process->dropped_events, 1);
 		}
 		return;
 	}

@@ -7,7 +7,13 @@
  *
  * A child made without handlers (_Fork, clone, syscall) is noticed by the first hook in it, by a page that the kernel wiped
  * (MADV_WIPEONFORK, Linux 4.14): its parent's other threads may have been anywhere, so a shard of the live table whose lock
- * was held is emptied, and libunwind is not used. A vfork child shares our memory, and its allocations really are its
+ * was held is emptied, and libunwind is not used.
+ *
+ * A child that a signal handler made while its thread was in the tracer will go on there when the handler returns. So it only
+ * lets go of its parent's dump (private memory takes its place), and begins its own like a child made without handlers: in the
+ * first hook that is called outside the tracer, or at its end. What its handler allocates before is not recorded.
+ *
+ * A vfork child shares our memory, and its allocations really are its
  * parent's; its exec and _exit are told apart by the PID (end.c).
  */
 #include "base/arena.h"
@@ -54,43 +60,74 @@ void lt_fork_resume_threads(void)
 	lt_store_release(&closer, 0); /* pairs with lt_fork_stop_threads */
 }
 
-/* lt_thread.depth is > 0. `unseen`: no handler ran. */
-static void child(bool safe, bool interrupted, bool unseen)
+/* What a child knows of the image that made it. */
+static struct {
+	bool left; /* its dump is out of reach, and the rest is valid */
+	bool safe; /* what lt_gate_close() said before the fork */
+	struct leaktrace_key key;
+	uint64_t blocks, bytes; /* live at the fork */
+} parent;
+
+/* The part that can't wait: nothing is written to the parent's dump from here on. */
+static void leave_parent(bool safe, bool interrupted)
 {
-	const struct leaktrace_key parent = lt_process->key;
+	if (parent.left)
+		return;
+	const struct leaktrace_process *p = lt_process;
+	parent.key = p->key;
+	parent.blocks = p->live_blocks + p->inherited_blocks - p->inherited_freed_blocks;
+	parent.bytes = p->live_bytes + p->inherited_bytes - p->inherited_freed_bytes;
+	parent.safe = safe;
+	parent.left = true;
 	lt_log_quiet();
-	uint64_t blocks = lt_process->live_blocks + lt_process->inherited_blocks - lt_process->inherited_freed_blocks;
-	uint64_t bytes = lt_process->live_bytes + lt_process->inherited_bytes - lt_process->inherited_freed_bytes;
-	*lt_alive = 1;
 	lt_arena_fork_child();
 	closer = 0;
 	nested = 0;
 	lt_gate_fork_child();
 	lt_dump_fork_child(interrupted);
+}
+
+static void child(bool safe, bool interrupted)
+{
+	leave_parent(safe, interrupted);
+	const struct leaktrace_key key = parent.key;
+	parent.left = false;
+	*lt_alive = 1;
+	lt_gate_fork_child();
 	unsigned lost = lt_live_fork_child();
 	lt_record_fork_child();
-	lt_intern_fork_child();
-	lt_unwind_fork_child(safe);
+	lt_intern_fork_child(interrupted);
+	lt_unwind_fork_child(parent.safe);
 	lt_blocks_fork_child();
 	lt_events_fork_child();
 	lt_identity_fork_child();
 	lt_signals_fork_child();
-	if (lt_start_dump(&parent, &parent, LEAKTRACE_ROLE_FORK)) {
+	if (lt_start_dump(&key, &key, LEAKTRACE_ROLE_FORK)) {
 		lt_store_relaxed(&lt_state, LT_OFF);
 		return;
 	}
-	lt_process->inherited_blocks = blocks;
-	lt_process->inherited_bytes = bytes;
-	if (lost || unseen)
-		lt_process->flags |= lost ? LEAKTRACE_PROCESS_INHERIT_LOST : 0;
+	lt_process->inherited_blocks = parent.blocks;
+	lt_process->inherited_bytes = parent.bytes;
+	if (lost)
+		lt_process->flags |= LEAKTRACE_PROCESS_INHERIT_LOST;
 	lt_task_fork_child();
 	lt_modules_fork_child();
 }
 
-void lt_fork_child_unseen(void)
+/* This thread is in the tracer below a signal handler: its own entry into a hook is the first. */
+static bool interrupted(void)
 {
-	if (lt_load_relaxed(&lt_state) == LT_ON)
-		child(false, lt_thread.depth > 1 || lt_thread.gate, true);
+	return lt_thread.depth > 1 || lt_thread.gate;
+}
+
+void lt_fork_child_unseen(bool last)
+{
+	if (lt_load_relaxed(&lt_state) != LT_ON)
+		return;
+	if (interrupted() && !last)
+		leave_parent(false, true);
+	else
+		child(false, interrupted());
 }
 
 static void on_prepare(void)
@@ -99,7 +136,7 @@ static void on_prepare(void)
 		return;
 	lt_thread.depth++;
 	if (!*lt_alive)
-		lt_fork_child_unseen();
+		lt_fork_child_unseen(false);
 	lt_fork_stop_threads();
 }
 
@@ -115,7 +152,10 @@ static void on_child(void)
 {
 	if (lt_load_relaxed(&lt_state) != LT_ON)
 		return;
-	child(threads_stopped, lt_thread.depth > 1 || lt_thread.gate, false);
+	if (interrupted())
+		leave_parent(threads_stopped, true);
+	else
+		child(threads_stopped, false);
 	lt_thread.depth--;
 }
 

@@ -53,7 +53,8 @@ void lt_start_before_main(void);
 
 /* fork.c */
 void lt_fork_init(void);          /* start only: registers the atfork handlers */
-void lt_fork_child_unseen(void);  /* a hook finds itself in a child that was made without atfork handlers */
+/* A hook finds itself in a child whose dump has not begun. `last`: the child is about to end. */
+void lt_fork_child_unseen(bool last);
 bool lt_fork_stop_threads(void);  /* closes the gate, one closer at a time; what lt_gate_close() said */
 void lt_fork_resume_threads(void);
 

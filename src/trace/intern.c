@@ -215,14 +215,15 @@ void lt_intern_flush(void)
 	lt_table_reset(&by_address);
 }
 
-void lt_intern_fork_child(void)
+void lt_intern_fork_child(bool interrupted)
 {
+	struct lt_table *const tables[] = { &by_address, &by_offset, &by_call, &by_stacks, &strings };
 	intern_lock.held = 0;
-	lt_table_reset(&by_address);
-	lt_table_reset(&by_offset);
-	lt_table_reset(&by_call);
-	lt_table_reset(&by_stacks);
-	lt_table_reset(&strings);
+	for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++)
+		if (interrupted)
+			lt_table_clear(tables[i]);
+		else
+			lt_table_reset(tables[i]);
 	frames.chunk = rframes.chunk = sites.chunk = NULL;
 	frames.next = rframes.next = 1;
 	first_site = (uint32_t)sites.next;

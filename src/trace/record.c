@@ -30,7 +30,6 @@
 
 #define R_DEPTH 128
 #define SCRATCHES 32
-#define SITE_BUSY (1u << 31) /* in flags: epochs are being changed */
 
 int lt_state;
 bool lt_active = true;
@@ -75,7 +74,7 @@ static inline void enter(void)
 {
 	lt_thread.depth++;
 	if (lt_unlikely(!*lt_alive))
-		lt_fork_child_unseen();
+		lt_fork_child_unseen(false);
 	lt_gate_enter();
 }
 
@@ -87,13 +86,13 @@ static inline void leave(void)
 
 static void lock_epochs(struct leaktrace_site *site)
 {
-	for (unsigned round = 0; __atomic_fetch_or(&site->flags, SITE_BUSY, __ATOMIC_ACQUIRE) & SITE_BUSY;) /* pairs with unlock */
+	for (unsigned round = 0; __atomic_fetch_or(&site->flags, LEAKTRACE_SITE_BUSY, __ATOMIC_ACQUIRE) & LEAKTRACE_SITE_BUSY;) /* pairs with unlock */
 		lt_sys_wait(round++);
 }
 
 static void unlock_epochs(struct leaktrace_site *site)
 {
-	__atomic_fetch_and(&site->flags, ~SITE_BUSY, __ATOMIC_RELEASE); /* pairs with lock_epochs */
+	__atomic_fetch_and(&site->flags, ~LEAKTRACE_SITE_BUSY, __ATOMIC_RELEASE); /* pairs with lock_epochs */
 }
 
 static void count_epoch(struct leaktrace_site *site, uint32_t task, int64_t blocks, int64_t bytes)
@@ -183,8 +182,9 @@ static uint32_t find_site(uintptr_t caller, size_t size)
 		flags |= LEAKTRACE_SITE_CUT;
 	if (lt_r_present()) {
 		if (lt_thread.r_main) {
-			r = lt_intern_r(scratch->calls, lt_r_calls(scratch->calls, R_DEPTH, &r_cut));
-			if (r_cut)
+			unsigned calls = lt_r_calls(scratch->calls, R_DEPTH, &r_cut);
+			r = lt_intern_r(scratch->calls, calls);
+			if (r_cut || (calls && !r)) /* cut, or no room for it */
 				flags |= LEAKTRACE_SITE_R_CUT;
 		}
 		if (lt_r_heap_block(caller, size))

@@ -4,6 +4,7 @@
  */
 #include "trace/table.h"
 #include <errno.h>
+#include <string.h>
 
 #define FIRST_ENTRIES 1024
 
@@ -55,5 +56,12 @@ void lt_table_reset(struct lt_table *table)
 	if (table->array)
 		lt_unmap(table->array, sizeof *table->array + (table->array->mask + 1) * sizeof table->array->entries[0]);
 	table->array = 0;
+	table->used = 0;
+}
+
+void lt_table_clear(struct lt_table *table)
+{
+	if (table->array)
+		memset(table->array->entries, 0, (table->array->mask + 1) * sizeof table->array->entries[0]);
 	table->used = 0;
 }

@@ -56,4 +56,7 @@ int lt_table_add(struct lt_table *table, uint64_t a, uint64_t b, uint32_t value)
 /* Empties it and unmaps its array. With the gate closed, or in a fork child. */
 void lt_table_reset(struct lt_table *table);
 
+/* Empties it and keeps its array: in a fork child whose only thread may go on in any of these functions. */
+void lt_table_clear(struct lt_table *table);
+
 #endif

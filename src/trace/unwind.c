@@ -295,7 +295,7 @@ void lt_unwind_fork_child(bool safe)
 	generation++; /* the trie begins anew */
 	if (rules_lock.held) { /* a raw fork in the middle of an addition */
 		rules_lock.held = 0;
-		lt_table_reset(&rule_of);
+		lt_table_clear(&rule_of);
 	}
 	if (!safe)
 		lt_libunwind_off();

@@ -7,6 +7,8 @@
  *   trap               a breakpoint instruction ends the process by SIGSEGV, with the instruction already behind it
  *   truncated          truncates all files in the directory $LEAKTRACE_DIR while it allocates; ends with 0
  *   fork-in-handler    a signal handler forks while main forks and allocates; ends with 0
+ *   fork-in-malloc     a signal handler forks 150 times while main allocates; each child goes on in what was interrupted, leaves
+ *                      one block of 40 bytes and ends with 0
  *   small-stack        forks in a thread with the smallest stack, half of it in use; ends with 0
  *   large-environment  spawns a program with 20,000 variables from a thread with a 128 KiB stack; ends with 0
  *   idle-forks N       N children that do nothing
@@ -95,6 +97,27 @@ static void fork_in_handler(void)
 			_exit(0);
 		while (pid > 0 && waitpid(pid, NULL, 0) < 0 && errno == EINTR)
 			;
+	}
+	every(0);
+}
+
+static __attribute__((noinline)) void leak_in_child(void)
+{
+	static void *volatile block __attribute__((unused));
+	block = malloc(40);
+}
+
+static void fork_in_malloc(void)
+{
+	signal(SIGALRM, fork_here);
+	every(1000);
+	while (forks < 150) {
+		churn(1);
+		if (in_child) {
+			every(0);
+			leak_in_child();
+			_exit(0);
+		}
 	}
 	every(0);
 }
@@ -195,6 +218,8 @@ int main(int argc, char **argv)
 		churn(100000);
 	} else if (!strcmp(kind, "fork-in-handler")) {
 		fork_in_handler();
+	} else if (!strcmp(kind, "fork-in-malloc")) {
+		fork_in_malloc();
 	} else if (!strcmp(kind, "small-stack")) {
 		run_thread(PTHREAD_STACK_MIN, fork_on_half, (void *)(PTHREAD_STACK_MIN / 2));
 	} else if (!strcmp(kind, "large-environment")) {

@@ -6,7 +6,7 @@
 #include <stdlib.h>
 
 /* No test records in a child that forked unseen. */
-void lt_fork_child_unseen(void)
+void lt_fork_child_unseen(bool last)
 {
 	abort();
 }

@@ -248,7 +248,7 @@ static void what_is_no_site_of_this_image_has_no_record(void **state)
 	assert_null(lt_site(id + 1));
 	assert_null(lt_site(id + 1000000));
 	assert_null(lt_site(UINT32_MAX));
-	lt_intern_fork_child();
+	lt_intern_fork_child(false);
 	assert_null(lt_site(id));
 }
 

@@ -39,7 +39,7 @@ static inline void tracer_start(struct tracer *tracer, uint64_t max_size)
 {
 	tracer->directory = db_directory();
 	tracer->path = db_path(tracer->directory, "test.ltd");
-	lt_intern_fork_child();
+	lt_intern_fork_child(false);
 	if (lt_dump_create(tracer->path, FIRST_SIZE, max_size))
 		abort();
 	lt_process->peak_seq = 1;
@@ -51,7 +51,7 @@ static inline void tracer_start(struct tracer *tracer, uint64_t max_size)
 static inline void tracer_end(struct tracer *tracer)
 {
 	lt_dump_fork_child(false);
-	lt_intern_fork_child();
+	lt_intern_fork_child(false);
 	free(tracer->path);
 	db_remove(tracer->directory);
 }
