@@ -56,6 +56,11 @@ bool lt_dump_lost(const void *address);
 /* At the end of the process: cuts off what is reserved and holds nothing. The dump grows no more. */
 void lt_dump_trim(void);
 
+/* In a classifier: leaves the dump as lt_dump_fork_child() does, and makes the snapshot file `number` beside it, with the process
+ * record of the dump but for its strings. Returns 0 or -errno; then no dump is open. */
+int lt_dump_snapshot(uint32_t number);
+void lt_dump_remove_snapshot(uint32_t number);
+
 /* Bytes of the file reserved so far. */
 uint64_t lt_dump_bytes(void);
 

@@ -18,6 +18,8 @@
 #include "base/arena.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/text.h"
+#include <limits.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
@@ -27,6 +29,7 @@
 #define CHUNK_DEFAULT 32768u
 #define LOCK_PATIENCE_NS 200000000
 #define DISK_RESERVE (UINT64_C(16) << 20) /* bytes that must stay free on the file system */
+#define SNAPSHOT_FIRST (UINT64_C(64) << 10)
 #define SEGMENTS 16400 /* max_size is at most 16 GiB */
 
 struct segment {
@@ -377,4 +380,43 @@ void lt_dump_fork_child(bool interrupted)
 	memset(&no_process, 0, sizeof no_process);
 	lt_process = &no_process;
 	strings = (struct lt_records){ .type = LEAKTRACE_CHUNK_STRINGS, .record_size = 1 };
+}
+
+/* The dump's path with `-`, the number and the other suffix. */
+static bool snapshot_path(uint32_t number, struct lt_text *text)
+{
+	lt_text_add(text, dump.path);
+	if (text->cut || text->length < sizeof LEAKTRACE_DUMP_SUFFIX)
+		return false;
+	text->length -= sizeof LEAKTRACE_DUMP_SUFFIX - 1;
+	text->bytes[text->length] = '\0';
+	lt_text_add(text, "-");
+	lt_text_add_decimal(text, number);
+	lt_text_add(text, LEAKTRACE_SNAPSHOT_SUFFIX);
+	return !text->cut;
+}
+
+int lt_dump_snapshot(uint32_t number)
+{
+	static char path[PATH_MAX];
+	struct lt_text text = LT_TEXT(path);
+	struct leaktrace_process process = *lt_process;
+	process.exe = process.host = process.session = process.r_note = process.cmdline = process.dir = process.boot_id = 0;
+	if (!snapshot_path(number, &text))
+		return -ENAMETOOLONG;
+	lt_dump_fork_child(false);
+	int error = lt_dump_create(path, SNAPSHOT_FIRST, dump.max_size);
+	if (error)
+		return error;
+	*lt_process = process;
+	dump.header->flags |= LEAKTRACE_HEADER_SNAPSHOT;
+	return 0;
+}
+
+void lt_dump_remove_snapshot(uint32_t number)
+{
+	static char path[PATH_MAX];
+	struct lt_text text = LT_TEXT(path);
+	if (snapshot_path(number, &text))
+		lt_syscall6(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0, 0);
 }

@@ -2,8 +2,8 @@
  *
  * The functions behind include/leaktrace/leaktrace.h.
  */
-#include "dump/blocks.h"
 #include "leaktrace/leaktrace.h"
+#include "process/classify.h"
 #include "process/process.h"
 #include "trace/record.h"
 
@@ -32,9 +32,7 @@ EXPORT void leaktrace_preload_snapshot(const char *label)
 	if (!lt_recording() || !*lt_alive)
 		return;
 	leaktrace_preload_mark(label);
-	lt_thread.depth++;
-	lt_blocks_write(false, true);
-	lt_thread.depth--;
+	lt_classify_now(LEAKTRACE_TRIGGER_API, label, NULL, NULL);
 }
 
 EXPORT void leaktrace_preload_start(void)

@@ -58,7 +58,7 @@ EXPORT pid_t _Fork(void)
 EXPORT void _exit(int status)
 {
 	lt_real_init();
-	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true);
+	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true, NULL);
 	lt_real._exit(status);
 	__builtin_unreachable();
 }
@@ -66,7 +66,7 @@ EXPORT void _exit(int status)
 EXPORT void _Exit(int status)
 {
 	lt_real_init();
-	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true);
+	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true, NULL);
 	lt_real._Exit(status);
 	__builtin_unreachable();
 }
@@ -117,7 +117,7 @@ EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	prepare();
 	WITH_SESSION(envp);
-	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true, NULL);
 	int result = finish_exec(ended, lt_real.execve(path, argv, envp));
 	END_SESSION();
 	return result;
@@ -127,7 +127,7 @@ EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	prepare();
 	WITH_SESSION(envp);
-	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true, NULL);
 	int result = finish_exec(ended, lt_real.execvpe(file, argv, envp));
 	END_SESSION();
 	return result;
@@ -149,7 +149,7 @@ EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	prepare();
 	WITH_SESSION(envp);
-	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true, NULL);
 	int result = finish_exec(ended, lt_real.fexecve(fd, argv, envp));
 	END_SESSION();
 	return result;
@@ -163,7 +163,7 @@ EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const
 		return -1;
 	}
 	WITH_SESSION(envp);
-	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true, NULL);
 	int result = finish_exec(ended, lt_real.execveat(dirfd, path, argv, envp, flags));
 	END_SESSION();
 	return result;

@@ -7,11 +7,13 @@
 #include "dump/blocks.h"
 #include "dump/dump.h"
 #include "hooks/real.h"
+#include "process/classify.h"
 #include "process/process.h"
 #include "r/r.h"
 #include "trace/record.h"
 
 #define EXPORT __attribute__((visibility("default")))
+#define JUDGE_NS 60000000000 /* between two verdicts on a cluster's forked worker */
 #define LIST_SHARE 20 /* at most one part in so many of a worker's time goes into lists */
 
 void R_Serialize(void *object, void *stream);
@@ -42,6 +44,23 @@ static void list_blocks(void)
 	next = end + (end - begin) * LIST_SHARE;
 }
 
+/* A child of mclapply has one task, and its master may kill it when it has the result. A cluster's worker has many. */
+static void judge(void)
+{
+	static int64_t next;
+	int64_t now = lt_sys_clock(CLOCK_MONOTONIC);
+	if (lt_process->role != LEAKTRACE_ROLE_FORK)
+		return;
+	if (!(lt_process->flags & LEAKTRACE_PROCESS_FORK_TASK)) {
+		if (!next)
+			next = now + JUDGE_NS;
+		if (now < next)
+			return;
+		next = now + JUDGE_NS;
+	}
+	lt_classify_now(LEAKTRACE_TRIGGER_TASK, NULL, NULL, NULL);
+}
+
 EXPORT void R_Serialize(void *object, void *stream)
 {
 	if (!real_serialize)
@@ -52,6 +71,7 @@ EXPORT void R_Serialize(void *object, void *stream)
 		} else {
 			lt_task_end();
 			list_blocks();
+			judge();
 		}
 	}
 	real_serialize(object, stream);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The end of an image: the final list of blocks, then the end record, whose kind is stored last. Reached by exit (a handler
+ * The end of an image: the final list of blocks, a classifier that judges them, then the end record, whose kind is stored last. Reached by exit (a handler
  * that was registered before all others and so runs after them, library destructors included; on_exit tells it the status),
  * quick_exit (likewise), the hooks of _exit, _Exit, abort and exec, and fatal signals.
  *
@@ -11,6 +11,7 @@
 #include "base/sys.h"
 #include "dump/blocks.h"
 #include "dump/dump.h"
+#include "process/classify.h"
 #include "process/process.h"
 #include "trace/record.h"
 #include <signal.h>
@@ -19,7 +20,7 @@
 
 int lt_quick_exit_status;
 
-bool lt_end(enum leaktrace_end_kind kind, int code, bool patient)
+bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *context)
 {
 	uint64_t all = ~UINT64_C(0), before = 0;
 	if (lt_load_relaxed(&lt_state) != LT_ON)
@@ -39,13 +40,15 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient)
 		lt_process->tracer_bytes = lt_arena_bytes();
 		lt_process->end_ns = lt_sys_clock(CLOCK_REALTIME);
 		lt_process->end_code = code;
+		bool last = kind != LEAKTRACE_END_EXEC; /* exec may fail */
+		if (last)
+			lt_store_relaxed(&lt_state, LT_OFF);
+		int error = lt_classify_end(context, last);
 		lt_store_release(&lt_process->end_kind, (uint32_t)kind); /* pairs with the reader of the file */
-		if (kind != LEAKTRACE_END_EXEC)
+		if (last && error)
 			lt_dump_trim();
 		if (kind == LEAKTRACE_END_EXEC)
 			lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
-		else if (kind == LEAKTRACE_END_EXIT)
-			lt_store_relaxed(&lt_state, LT_OFF);
 		if (kind == LEAKTRACE_END_EXIT)
 			lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
 	}
@@ -63,12 +66,12 @@ void lt_end_undo(int error)
 
 static void on_exit_last(int status, void *arg)
 {
-	lt_end(LEAKTRACE_END_EXIT, status & 0xff, true);
+	lt_end(LEAKTRACE_END_EXIT, status & 0xff, true, NULL);
 }
 
 static void on_quick_exit_last(void *arg)
 {
-	lt_end(LEAKTRACE_END__EXIT, lt_quick_exit_status, true);
+	lt_end(LEAKTRACE_END__EXIT, lt_quick_exit_status, true, NULL);
 }
 
 extern int __cxa_at_quick_exit(void (*handler)(void *), void *dso_handle);

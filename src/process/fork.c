@@ -22,6 +22,7 @@
 #include "base/sys.h"
 #include "dump/blocks.h"
 #include "dump/dump.h"
+#include "process/classify.h"
 #include "process/process.h"
 #include "trace/gate.h"
 #include "trace/intern.h"
@@ -100,6 +101,7 @@ static void child(bool safe, bool interrupted)
 	lt_unwind_fork_child(parent.safe);
 	lt_blocks_fork_child();
 	lt_events_fork_child();
+	lt_classify_fork_child();
 	lt_identity_fork_child();
 	lt_signals_fork_child();
 	if (lt_start_dump(&key, &key, LEAKTRACE_ROLE_FORK)) {

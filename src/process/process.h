@@ -58,9 +58,9 @@ void lt_fork_child_unseen(bool last);
 bool lt_fork_stop_threads(void);  /* closes the gate, one closer at a time; what lt_gate_close() said */
 void lt_fork_resume_threads(void);
 
-/* end.c: the end record and the final list of blocks. `patient`: may wait for locks; not in a signal handler. Returns false
- * and does nothing in a vfork child or where there is no dump. */
-bool lt_end(enum leaktrace_end_kind kind, int code, bool patient);
+/* end.c: the end record and the final list of blocks. `patient`: may wait for locks; not in a signal handler, which passes its
+ * `context` (ucontext_t; else NULL). Returns false and does nothing in a vfork child or where there is no dump. */
+bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *context);
 /* exec failed: the image goes on. */
 void lt_end_undo(int error);
 extern int lt_quick_exit_status;

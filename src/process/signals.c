@@ -44,7 +44,7 @@ static void on_fatal(int sig, siginfo_t *info, void *context)
 	memset(&standard, 0, sizeof standard);
 	standard.sa_handler = SIG_DFL;
 	lt_real.sigaction(sig, &standard, NULL);
-	lt_end(LEAKTRACE_END_SIGNAL, sig, false);
+	lt_end(LEAKTRACE_END_SIGNAL, sig, false, context);
 	sigdelset(&((ucontext_t *)context)->uc_sigmask, sig);
 	int pid = lt_sys_getpid(), tid = lt_sys_gettid();
 	if (!info || lt_syscall6(SYS_rt_tgsigqueueinfo, pid, tid, sig, (long)info, 0, 0) != 0)

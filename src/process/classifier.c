@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The classifier: one thread, a copy of the program's memory, nobody's child. First it lets go of all that others could notice:
+ * descriptors (a reader at the other end of a pipe waits for its end), the terminal, the working directory, signal handlers (R's
+ * would print); it asks to be the first that the kernel kills when memory is short, for it makes private copies of what it
+ * writes to. Then it lists the blocks, marks them, and writes the verdict: into the image's own dump if that image records
+ * nothing any more, else into a snapshot file.
+ *
+ * Failure: it ends by _exit or by a signal, its verdict still RUNNING or FAILED, and the report says so.
+ */
+#include "base/arena.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "dump/blocks.h"
+#include "dump/dump.h"
+#include "process/classify.h"
+#include "process/process.h"
+#include "trace/intern.h"
+#include "trace/live.h"
+#include "trace/record.h"
+#include <linux/futex.h>
+#include <linux/sched.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/time.h>
+
+#define WORK_SECONDS 600 /* then it gives up */
+#define NICE 5
+
+static void write_file(const char *path, const char *text)
+{
+	int fd = lt_sys_open(AT_FDCWD, path, O_WRONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return;
+	lt_sys_write(fd, text, strlen(text));
+	lt_sys_close(fd);
+}
+
+static void close_all(void)
+{
+	if (lt_syscall6(SYS_close_range, 0, ~0U, 0, 0, 0, 0) != 0) { /* before Linux 5.9 */
+		struct rlimit limit = { 65536, 65536 };
+		lt_syscall6(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit, 0, 0);
+		for (rlim_t fd = 0; fd < limit.rlim_cur && fd < 1048576; fd++)
+			lt_sys_close((int)fd);
+	}
+	for (int fd = 0; fd < 3; fd++) /* what R writes to them must not meet a file of ours */
+		lt_sys_open(AT_FDCWD, "/dev/null", O_RDWR, 0);
+}
+
+static void detach(void)
+{
+	struct {
+		void *handler;
+		unsigned long flags;
+		void *restorer;
+		uint64_t mask;
+	} standard = { 0 };
+	static const struct rlimit none;
+	const struct itimerval end = { .it_value = { WORK_SECONDS, 0 } };
+	uint64_t open = 0;
+	for (int sig = 1; sig < 65; sig++)
+		lt_syscall6(SYS_rt_sigaction, sig, (long)&standard, 0, 8, 0, 0);
+	lt_syscall6(SYS_setitimer, ITIMER_REAL, (long)&end, 0, 0, 0, 0);
+	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&open, 0, 8, 0, 0);
+	lt_syscall6(SYS_setsid, 0, 0, 0, 0, 0, 0);
+	lt_syscall6(SYS_prctl, PR_SET_NAME, (long)"leaktrace", 0, 0, 0, 0);
+	lt_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, (long)&none, 0, 0, 0);
+	lt_syscall6(SYS_setpriority, PRIO_PROCESS, 0, NICE, 0, 0, 0);
+	close_all();
+	write_file("/proc/self/oom_score_adj", "1000");
+	lt_syscall6(SYS_chdir, (long)"/", 0, 0, 0, 0, 0);
+}
+
+static __attribute__((noreturn)) void leave(int status)
+{
+	for (;;)
+		lt_syscall6(SYS_exit_group, status, 0, 0, 0, 0, 0);
+}
+
+struct listing {
+	struct lt_scan_block *blocks;
+	size_t count, room;
+};
+
+static bool list_block(const struct lt_block *block, void *arg)
+{
+	struct listing *listing = arg;
+	if (listing->count == listing->room)
+		return false;
+	listing->blocks[listing->count++] = (struct lt_scan_block){
+		.address = block->address, .size = block->size, .site = block->site, .task = block->task,
+	};
+	return true;
+}
+
+static struct leaktrace_verdict *open_verdict(const struct lt_classification *c)
+{
+	struct leaktrace_verdict verdict = {
+		.time_ns = c->time_ns, .trigger = c->trigger, .state = LEAKTRACE_VERDICT_RUNNING, .generation = 1,
+		.classifier_pid = lt_identity.key.pid, .classifier_start = lt_identity.key.start,
+	};
+	if (c->record) {
+		c->record->classifier_pid = verdict.classifier_pid;
+		c->record->classifier_start = verdict.classifier_start;
+		return c->record;
+	}
+	if (lt_dump_snapshot(c->snapshot))
+		return NULL;
+	lt_intern_fork_child(false);
+	lt_blocks_fork_child();
+	lt_classify_fork_child();
+	lt_process->blocks_generation = 0;
+	if (c->label)
+		verdict.label = lt_intern_string(c->label, strnlen(c->label, 255));
+	struct leaktrace_verdict *record = lt_verdict_append(&verdict);
+	lt_dump_publish();
+	return record;
+}
+
+static void tell_program(const struct lt_classification *c)
+{
+	lt_store_release(c->ready, 1); /* pairs with the load in classify.c */
+	lt_syscall6(SYS_futex, (long)c->ready, FUTEX_WAKE, 1, 0, 0, 0);
+}
+
+void lt_classifier_run(const struct lt_classification *c)
+{
+	uint32_t first_site = lt_site_first();
+	lt_store_relaxed(&lt_state, LT_OFF);
+	detach();
+	lt_identity_fork_child();
+	struct leaktrace_verdict *record = open_verdict(c);
+	if (record)
+		record->pause_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
+	tell_program(c);
+	if (!record)
+		leave(1);
+	uint64_t most = lt_live_count() + 64;
+	struct listing listing = { .blocks = lt_map(most * sizeof *listing.blocks), .room = most };
+	const char *note = NULL;
+	if (listing.blocks) {
+		record->dropped_blocks = lt_live_visit(c->stopped, list_block, &listing);
+		struct lt_scan scan = {
+			.blocks = listing.blocks, .count = listing.count, .threads = c->threads, .thread_count = c->thread_count,
+		};
+		int error = lt_scan_run(&scan);
+		note = scan.note;
+		record->scanned_bytes = scan.scanned_bytes;
+		if (error) {
+			note = note ? note : "the classifier found no memory";
+			listing.count = 0;
+		}
+		for (size_t i = 0; i < listing.count; i++) {
+			const struct lt_scan_block *block = &listing.blocks[i];
+			if (block->site < first_site)
+				continue;
+			unsigned kind = block->flags & LEAKTRACE_BLOCK_KIND;
+			record->kinds[kind].blocks++;
+			record->kinds[kind].bytes += block->size;
+		}
+		if (!error)
+			record->dropped_blocks += lt_blocks_write_verdict(listing.blocks, listing.count, first_site, record->generation);
+		if (note)
+			record->note = lt_intern_string(note, strlen(note));
+		record->work_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
+		lt_store_release(&record->state, error ? LEAKTRACE_VERDICT_FAILED : LEAKTRACE_VERDICT_DONE); /* pairs with the reader */
+		if (!error && c->replaces)
+			lt_dump_remove_snapshot(c->replaces);
+	}
+	lt_dump_trim();
+	leave(0);
+}
