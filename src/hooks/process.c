@@ -7,9 +7,11 @@
 #include "base/sys.h"
 #include "hooks/real.h"
 #include "process/process.h"
+#include "process/request.h"
 #include "trace/record.h"
 #include <alloca.h>
 #include <paths.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -240,10 +242,19 @@ EXPORT FILE *popen(const char *command, const char *mode)
 	return lt_real.popen(command, mode);
 }
 
+EXPORT int kill(pid_t pid, int sig)
+{
+	lt_real_init();
+	if (sig == SIGKILL && lt_recording())
+		lt_request_before_kill(pid);
+	return lt_real.kill(pid, sig);
+}
+
 static pid_t note_end(pid_t pid, int status)
 {
 	if (pid > 0 && (WIFEXITED(status) || WIFSIGNALED(status))) {
 		int saved = errno;
+		lt_request_leave(pid);
 		lt_event(LEAKTRACE_EVENT_CHILD_END, (uint32_t)pid, status, NULL);
 		errno = saved;
 	}

@@ -55,6 +55,7 @@ static void resolve(void)
 	RESOLVE(wait3);
 	RESOLVE(wait4);
 	RESOLVE(waitid);
+	RESOLVE(kill);
 	RESOLVE(sigaction);
 	RESOLVE(signal);
 	RESOLVE(dlclose);

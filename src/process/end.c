@@ -13,6 +13,7 @@
 #include "dump/dump.h"
 #include "process/classify.h"
 #include "process/process.h"
+#include "process/request.h"
 #include "trace/record.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -34,6 +35,7 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 	if (mine) {
 		struct rusage usage;
 		lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
+		lt_request_leave(lt_sys_getpid());
 		lt_blocks_write(true, patient);
 		if (lt_syscall6(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0) == 0)
 			lt_process->max_rss = (uint64_t)usage.ru_maxrss * 1024;
@@ -61,6 +63,8 @@ void lt_end_undo(int error)
 	lt_process->end_ns = 0;
 	__atomic_fetch_and(&lt_process->flags, ~(uint32_t)LEAKTRACE_PROCESS_BLOCKS_FINAL, __ATOMIC_RELAXED);
 	lt_store_release(&lt_process->end_kind, LEAKTRACE_END_NONE);
+	if (lt_process->role == LEAKTRACE_ROLE_FORK)
+		lt_request_fork_child();
 	lt_event(LEAKTRACE_EVENT_EXEC_FAILED, lt_process->key.pid, error, NULL);
 }
 

@@ -24,6 +24,7 @@
 #include "dump/dump.h"
 #include "process/classify.h"
 #include "process/process.h"
+#include "process/request.h"
 #include "trace/gate.h"
 #include "trace/intern.h"
 #include "trace/live.h"
@@ -113,6 +114,7 @@ static void child(bool safe, bool interrupted)
 	if (lost)
 		lt_process->flags |= LEAKTRACE_PROCESS_INHERIT_LOST;
 	lt_task_fork_child();
+	lt_request_fork_child();
 	lt_modules_fork_child();
 }
 

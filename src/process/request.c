@@ -1,0 +1,146 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A last request. R's parallel kills its forked workers by SIGKILL when the master ends (parallel.so, its clean-up of
+ * mcparallel() and makeForkCluster()), and a killed process can't be classified. So the hook of kill() first asks a victim that is
+ * traced: it sends a signal that no program uses, whose handler here starts a classifier and then sits still until the SIGKILL comes,
+ * so no instruction of the program runs in between. The killer waits for that, at most 200 ms.
+ *
+ * Who can be asked: a table in a page that all forked descendants of an image share. A process enters itself when it can answer
+ * and leaves when its end has begun, or when the program wants the signal for itself.
+ *
+ * Threads: the table is changed by compare-and-swap. Failure: table full, signal blocked: the kill goes on unasked.
+ */
+#include "process/request.h"
+#include "base/atomic.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "hooks/real.h"
+#include "process/classify.h"
+#include "trace/record.h"
+#include <signal.h>
+#include <string.h>
+
+#define SLOTS 2048
+#define PROBES 64
+#define PATIENCE_NS 200000000
+#define REST_NS 1000000000 /* the killer has died, or changed its mind */
+#define COOKIE 0x6c74726bu /* "ltrk", in the signal's value */
+
+struct slot {
+	uint32_t pid; /* 0: free */
+	uint32_t answered;
+};
+
+static struct slot *slots;
+static int my_signal;
+
+static struct slot *find(uint32_t pid, bool enter)
+{
+	for (unsigned i = 0; slots && i < PROBES; i++) {
+		struct slot *slot = &slots[(pid + i * 31) % SLOTS];
+		uint32_t none = 0;
+		if (lt_load_acquire(&slot->pid) == pid) /* pairs with the exchange below */
+			return slot;
+		if (enter && __atomic_compare_exchange_n(&slot->pid, &none, pid, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+			return slot;
+	}
+	return NULL;
+}
+
+static void on_request(int sig, siginfo_t *info, void *context)
+{
+	int saved = errno;
+	struct slot *slot = find((uint32_t)lt_sys_getpid(), false);
+	if (!slot || !info || info->si_code != SI_QUEUE || (uint32_t)info->si_value.sival_int != COOKIE) {
+		errno = saved;
+		return;
+	}
+	if (lt_load_relaxed(&lt_state) == LT_ON && *lt_alive)
+		lt_classify_now(LEAKTRACE_TRIGGER_KILL, NULL, context, NULL);
+	lt_store_release(&slot->answered, 1); /* pairs with the load in lt_request_before_kill */
+	for (int64_t end = lt_sys_clock(CLOCK_MONOTONIC) + REST_NS; lt_sys_clock(CLOCK_MONOTONIC) < end;) {
+		struct timespec some = { 0, 10000000 };
+		lt_syscall6(SYS_nanosleep, (long)&some, 0, 0, 0, 0, 0);
+	}
+	errno = saved;
+}
+
+/* Enters this process if the signal is the tracer's. */
+static void enter(void)
+{
+	struct sigaction now, action;
+	if (!slots || lt_real.sigaction(my_signal, NULL, &now))
+		return;
+	if (now.sa_flags & SA_SIGINFO ? now.sa_sigaction != on_request : now.sa_handler != SIG_DFL)
+		return;
+	memset(&action, 0, sizeof action);
+	action.sa_sigaction = on_request;
+	action.sa_flags = SA_SIGINFO | SA_RESTART;
+	memset(&action.sa_mask, 0xff, sizeof action.sa_mask);
+	struct slot *slot = lt_real.sigaction(my_signal, &action, NULL) ? NULL : find((uint32_t)lt_sys_getpid(), true);
+	if (slot)
+		lt_store_relaxed(&slot->answered, 0);
+}
+
+void lt_request_leave(int pid)
+{
+	struct slot *slot = pid > 0 ? find((uint32_t)pid, false) : NULL;
+	if (slot)
+		lt_store_release(&slot->pid, 0);
+}
+
+void lt_request_init(void)
+{
+	if (!lt_options.verdict || !lt_options.signals || lt_sys_getpid() == 1)
+		return;
+	my_signal = SIGRTMAX - 5;
+	slots = lt_sys_mmap(NULL, SLOTS * sizeof *slots, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (lt_sys_mmap_failed(slots))
+		slots = NULL;
+}
+
+void lt_request_fork_child(void)
+{
+	enter();
+}
+
+bool lt_request_is_signal(int sig)
+{
+	return slots && sig == my_signal;
+}
+
+void lt_request_set(const struct sigaction *action)
+{
+	if (!find((uint32_t)lt_sys_getpid(), false))
+		return;
+	lt_request_leave(lt_sys_getpid());
+	if (action->sa_handler == SIG_DFL)
+		enter();
+}
+
+bool lt_request_is_ours(const void *handler)
+{
+	return handler == (const void *)on_request;
+}
+
+void lt_request_before_kill(int pid)
+{
+	struct slot *slot = pid > 0 && pid != lt_sys_getpid() ? find((uint32_t)pid, false) : NULL;
+	if (!slot || lt_load_relaxed(&slot->answered))
+		return;
+	siginfo_t info;
+	memset(&info, 0, sizeof info);
+	info.si_signo = my_signal;
+	info.si_code = SI_QUEUE;
+	info.si_pid = lt_sys_getpid();
+	info.si_uid = (uid_t)lt_syscall6(SYS_getuid, 0, 0, 0, 0, 0, 0);
+	info.si_value.sival_int = (int)COOKIE;
+	if (lt_syscall6(SYS_rt_sigqueueinfo, pid, my_signal, (long)&info, 0, 0, 0) != 0)
+		return;
+	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + PATIENCE_NS;
+	for (unsigned round = 0; !lt_load_acquire(&slot->answered) && lt_load_relaxed(&slot->pid) == (uint32_t)pid; round++) {
+		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || lt_syscall6(SYS_kill, pid, 0, 0, 0, 0, 0) != 0)
+			break;
+		lt_sys_wait(200 + round);
+	}
+}
