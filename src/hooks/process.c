@@ -245,11 +245,9 @@ EXPORT FILE *popen(const char *command, const char *mode)
 EXPORT int kill(pid_t pid, int sig)
 {
 	lt_real_init();
-	bool asked = sig == SIGKILL && lt_recording() && lt_request_before_kill(pid);
-	int result = lt_real.kill(pid, sig);
-	if (asked && !result)
-		lt_request_after_kill(pid);
-	return result;
+	if (sig == SIGKILL && lt_recording())
+		lt_request_before_kill(pid);
+	return lt_real.kill(pid, sig);
 }
 
 static pid_t note_end(pid_t pid, int status)

@@ -20,7 +20,7 @@
 #include "trace/live.h"
 #include "trace/record.h"
 #include <linux/futex.h>
-#include <linux/sched.h>
+#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -28,7 +28,8 @@
 #include <sys/time.h>
 
 #define WORK_SECONDS 600 /* then it gives up */
-#define NICE 5
+#define TURNS_MIN 8
+#define TURN_PATIENCE_NS 2000000000
 
 static void write_file(const char *path, const char *text)
 {
@@ -69,10 +70,38 @@ static void detach(void)
 	lt_syscall6(SYS_setsid, 0, 0, 0, 0, 0, 0);
 	lt_syscall6(SYS_prctl, PR_SET_NAME, (long)"leaktrace", 0, 0, 0, 0);
 	lt_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, (long)&none, 0, 0, 0);
-	lt_syscall6(SYS_setpriority, PRIO_PROCESS, 0, NICE, 0, 0, 0);
 	close_all();
 	write_file("/proc/self/oom_score_adj", "1000");
 	lt_syscall6(SYS_chdir, (long)"/", 0, 0, 0, 0, 0);
+}
+
+/* At most so many classifiers of a session work at a time: a job with a thousand short workers would otherwise end with a thousand
+ * copies of them in memory. Who finds no room makes its program wait, which is what slows the job down to the pace at
+ * which it can be judged. The lock is the process's (F_OFD_SETLK) and ends with it. */
+static void take_turn(void)
+{
+	static char path[PATH_MAX];
+	struct lt_text text = LT_TEXT(path);
+	uint64_t cpus[16] = { 0 };
+	unsigned turns = 0;
+	lt_text_add(&text, lt_session.dir);
+	lt_text_add(&text, "/.classifiers");
+	lt_syscall6(SYS_sched_getaffinity, 0, sizeof cpus, (long)cpus, 0, 0, 0);
+	for (unsigned i = 0; i < 16; i++)
+		turns += (unsigned)__builtin_popcountll(cpus[i]);
+	turns = 2 * turns < TURNS_MIN ? TURNS_MIN : 2 * turns;
+	int fd = text.cut ? -1 : lt_sys_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + TURN_PATIENCE_NS;
+	while (fd >= 0 && lt_sys_clock(CLOCK_MONOTONIC) < deadline) {
+		for (unsigned i = 0; i < turns; i++) {
+			struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = i, .l_len = 1 };
+			long error = lt_syscall6(SYS_fcntl, fd, F_OFD_SETLK, (long)&lock, 0, 0, 0);
+			if (!error || (error != -EAGAIN && error != -EACCES))
+				return; /* kept open */
+		}
+		struct timespec some = { 0, 1000000 };
+		lt_syscall6(SYS_nanosleep, (long)&some, 0, 0, 0, 0, 0);
+	}
 }
 
 static __attribute__((noreturn)) void leave(int status)
@@ -133,6 +162,7 @@ void lt_classifier_run(const struct lt_classification *c)
 	lt_store_relaxed(&lt_state, LT_OFF);
 	detach();
 	lt_identity_fork_child();
+	take_turn();
 	struct leaktrace_verdict *record = open_verdict(c);
 	if (record)
 		record->pause_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;

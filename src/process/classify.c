@@ -32,7 +32,7 @@
 #include <ucontext.h>
 
 #define THREADS_MAX 4096
-#define PATIENCE_NS 1000000000 /* for the classifier's first steps */
+#define PATIENCE_NS 2500000000 /* for the classifier's first steps, its turn included */
 
 static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
 	                              .record_size = sizeof(struct leaktrace_verdict),

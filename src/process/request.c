@@ -19,7 +19,6 @@
 #include "trace/record.h"
 #include <signal.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #define SLOTS 2048
 #define PROBES 64
@@ -124,24 +123,11 @@ bool lt_request_is_ours(const void *handler)
 	return handler == (const void *)on_request;
 }
 
-/* A process that a classifier is a copy of takes some milliseconds to die, and R's parallel sleeps for a second if its victim is not
- * dead at once. */
-void lt_request_after_kill(int pid)
-{
-	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + PATIENCE_NS;
-	for (unsigned round = 0; lt_sys_clock(CLOCK_MONOTONIC) < deadline; round++) {
-		siginfo_t info = { .si_pid = 0 };
-		if (lt_syscall6(SYS_waitid, P_PID, pid, (long)&info, WEXITED | WNOHANG | WNOWAIT, 0, 0) != 0 || info.si_pid == pid)
-			return;
-		lt_sys_wait(200 + round);
-	}
-}
-
-bool lt_request_before_kill(int pid)
+void lt_request_before_kill(int pid)
 {
 	struct slot *slot = pid > 0 && pid != lt_sys_getpid() ? find((uint32_t)pid, false) : NULL;
 	if (!slot || lt_load_relaxed(&slot->answered))
-		return false;
+		return;
 	siginfo_t info;
 	memset(&info, 0, sizeof info);
 	info.si_signo = my_signal;
@@ -150,12 +136,11 @@ bool lt_request_before_kill(int pid)
 	info.si_uid = (uid_t)lt_syscall6(SYS_getuid, 0, 0, 0, 0, 0, 0);
 	info.si_value.sival_int = (int)COOKIE;
 	if (lt_syscall6(SYS_rt_sigqueueinfo, pid, my_signal, (long)&info, 0, 0, 0) != 0)
-		return false;
+		return;
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + PATIENCE_NS;
 	for (unsigned round = 0; !lt_load_acquire(&slot->answered) && lt_load_relaxed(&slot->pid) == (uint32_t)pid; round++) {
 		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || lt_syscall6(SYS_kill, pid, 0, 0, 0, 0, 0) != 0)
-			return false;
+			return;
 		lt_sys_wait(200 + round);
 	}
-	return true;
 }

@@ -17,12 +17,9 @@ void lt_request_fork_child(void);
 /* The end has begun, or `pid` has been waited for. Any context. */
 void lt_request_leave(int pid);
 
-/* SIGKILL is about to be sent to `pid`. Returns true when its classifier is at work, false when there will be none, after 200 ms at
- * the latest. Keeps errno. */
-bool lt_request_before_kill(int pid);
-
-/* It has been sent: waits until the process is dead (and not waited for), at most 200 ms. */
-void lt_request_after_kill(int pid);
+/* SIGKILL is about to be sent to `pid`. Returns when its classifier is at work, after 200 ms at the latest. Keeps errno. (Not to
+ * wait then until it is dead: R's parallel sleeps for a second and counts on SIGCHLD to wake it.) */
+void lt_request_before_kill(int pid);
 
 /* For the hooks of sigaction and signal: is it the signal that is used; what the program believes; what it has set. */
 bool lt_request_is_signal(int sig);
