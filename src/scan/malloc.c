@@ -40,13 +40,20 @@
 #define ARENAS 8
 #define TRIES (4u << 20)
 
+/* Neighbouring lines: a program that protects part of a block cuts the line of its heap. */
+struct area {
+	uintptr_t low, high;
+	bool mixed; /* not all readable */
+};
+
 struct malloc_walk {
 	struct lt_scan_work *w;
+	struct area area; /* the last one asked for */
 	uintptr_t tops[ARENAS]; /* chunks, ascending */
 	unsigned top_count, top_next;
-	const struct lt_map_line *line; /* of the heap that is being walked; NULL: none */
+	bool open;           /* a heap is being walked */
 	uintptr_t start, at; /* it is known from start to at, where the next chunk should be */
-	uintptr_t closed;    /* end of the last heap in this line */
+	uintptr_t closed;    /* end of the last heap */
 	unsigned tries;
 };
 
@@ -116,58 +123,73 @@ static void exclude_heaps(struct lt_scan_work *w)
 	}
 }
 
-static inline uintptr_t head_of(uintptr_t chunk)
+static void find_area(struct malloc_walk *walk, const struct lt_map_line *line)
 {
-	return ((const uintptr_t *)chunk)[1];
+	const uint32_t kind = LT_MAP_FILE | LT_MAP_SHARED | LT_MAP_DEVICE | LT_MAP_HEAP | LT_MAP_STACK | LT_MAP_BSS;
+	const struct lt_map_line *lines = walk->w->lines, *end = lines + walk->w->line_count, *low = line, *high = line;
+	if (line->low >= walk->area.low && line->high <= walk->area.high)
+		return;
+	while (low > lines && low[-1].high == low->low && !((low[-1].flags ^ line->flags) & kind))
+		low--;
+	while (high + 1 < end && high[1].low == high->high && !((high[1].flags ^ line->flags) & kind))
+		high++;
+	walk->area = (struct area){ low->low, high->high, low != high };
+}
+
+/* The two words before a block: the size of the chunk before, if that is free; the own size, and flags. */
+static bool read_head(const struct malloc_walk *walk, uintptr_t chunk, uintptr_t head[2])
+{
+	if (lt_unlikely(walk->area.mixed))
+		return lt_pages_copy((const void *)chunk, head, CHUNK_HEAD);
+	head[0] = ((const uintptr_t *)chunk)[0];
+	head[1] = ((const uintptr_t *)chunk)[1];
+	return true;
 }
 
 /* A chunk of the main heap that may lie at `chunk`; returns its size, 0: none. */
-static uintptr_t chunk_size(const struct lt_map_line *line, uintptr_t chunk)
+static uintptr_t chunk_size(const struct malloc_walk *walk, uintptr_t chunk)
 {
-	if (chunk < line->low || line->high - chunk < CHUNK_HEAD || chunk % CHUNK_HEAD)
+	uintptr_t head[2], high = walk->area.high;
+	if (chunk < walk->area.low || chunk >= high || high - chunk < CHUNK_HEAD || chunk % CHUNK_HEAD || !read_head(walk, chunk, head))
 		return 0;
-	uintptr_t head = head_of(chunk), size = head & ~(uintptr_t)FLAGS;
-	if ((head & (IS_MMAPPED | NOT_MAIN_ARENA)) || size % CHUNK_HEAD || !size || size > line->high - chunk)
-		return 0;
-	return size;
+	uintptr_t size = head[1] & ~(uintptr_t)FLAGS;
+	return (head[1] & (IS_MMAPPED | NOT_MAIN_ARENA)) || size % CHUNK_HEAD || size > high - chunk ? 0 : size;
 }
 
-static bool is_fence(const struct lt_map_line *line, uintptr_t chunk)
+static bool is_fence(const struct malloc_walk *walk, uintptr_t chunk)
 {
-	return chunk_size(line, chunk) == CHUNK_HEAD && chunk_size(line, chunk + CHUNK_HEAD) == CHUNK_HEAD;
+	return chunk_size(walk, chunk) == CHUNK_HEAD && chunk_size(walk, chunk + CHUNK_HEAD) == CHUNK_HEAD;
 }
 
 /* Do sizes lead from `chunk` to `target`, or to a fence before it? */
-static bool leads(struct malloc_walk *walk, const struct lt_map_line *line, uintptr_t chunk, uintptr_t target)
+static bool leads(struct malloc_walk *walk, uintptr_t chunk, uintptr_t target)
 {
-	if (!(head_of(chunk) & PREVIOUS_IN_USE)) /* the first chunk of a heap always has it */
-		return false;
-	for (uintptr_t first = chunk; chunk < target;) {
+	uintptr_t head[2], size = chunk_size(walk, chunk);
+	if (size < CHUNK_MIN || size > target - chunk || !read_head(walk, chunk, head) || !(head[1] & PREVIOUS_IN_USE))
+		return false; /* the first chunk of a heap always has that bit */
+	while (chunk + size < target) {
 		if (!walk->tries)
 			return false;
 		walk->tries--;
-		if (chunk > first && is_fence(line, chunk))
+		chunk += size;
+		if (is_fence(walk, chunk))
 			return true;
-		uintptr_t size = chunk_size(line, chunk), next = chunk + size;
-		if (size < CHUNK_MIN || next > target)
+		if (!read_head(walk, chunk, head) || (!(head[1] & PREVIOUS_IN_USE) && head[0] != size))
 			return false;
-		if (next < target || next + CHUNK_HEAD <= line->high)
-			if (!(head_of(next) & PREVIOUS_IN_USE) && *(const uintptr_t *)next != size)
-				return false;
-		chunk = next;
+		size = chunk_size(walk, chunk);
+		if (size < CHUNK_MIN)
+			return false;
 	}
-	return chunk == target;
+	return chunk + size == target;
 }
 
-static uintptr_t find_start(struct malloc_walk *walk, const struct lt_map_line *line, uintptr_t low, uintptr_t target)
+static uintptr_t find_start(struct malloc_walk *walk, uintptr_t low, uintptr_t target)
 {
-	for (low = (low + CHUNK_HEAD - 1) & -CHUNK_HEAD; low < target && walk->tries; low += CHUNK_HEAD) {
-		if ((low % walk->w->page == 0 || low == line->low) && !lt_pages_there(walk->w, low)) {
-			low = ((low & -walk->w->page) + walk->w->page) - CHUNK_HEAD;
-			continue;
-		}
-		uintptr_t size = chunk_size(line, low);
-		if (size >= CHUNK_MIN && size <= target - low && leads(walk, line, low, target))
+	const uintptr_t page = walk->w->page, first = (low + CHUNK_HEAD - 1) & -CHUNK_HEAD;
+	for (low = first; low < target && walk->tries; low += CHUNK_HEAD) {
+		if ((low % page == 0 || low == first) && !lt_pages_there(walk->w, low))
+			low = (low & -page) + page - CHUNK_HEAD;
+		else if (leads(walk, low, target))
 			return low;
 	}
 	return target;
@@ -177,42 +199,44 @@ static void close_heap(struct malloc_walk *walk, uintptr_t end)
 {
 	lt_ranges_add(&walk->w->not_roots, walk->start, end);
 	walk->closed = end;
-	walk->line = NULL;
+	walk->open = false;
 }
 
 /* Goes on until `target`, or the end of the heap. */
 static void walk_to(struct malloc_walk *walk, uintptr_t target)
 {
-	while (walk->line && walk->at < target) {
-		if (is_fence(walk->line, walk->at)) {
+	while (walk->open && walk->at < target) {
+		uintptr_t size = chunk_size(walk, walk->at);
+		if (size >= CHUNK_MIN) {
+			walk->at += size;
+		} else if (size && is_fence(walk, walk->at)) {
 			close_heap(walk, walk->at + 2 * CHUNK_HEAD);
-			return;
+		} else if (target == UINTPTR_MAX) {
+			close_heap(walk, walk->at);
+		} else { /* overwritten */
+			walk->w->chunks_broken = true;
+			walk->at = target;
 		}
-		uintptr_t size = chunk_size(walk->line, walk->at);
-		if (size < CHUNK_MIN) {
-			if (target == UINTPTR_MAX) {
-				close_heap(walk, walk->at);
-			} else { /* overwritten */
-				walk->w->chunks_broken = true;
-				walk->at = target;
-			}
-			return;
-		}
-		walk->at += size;
 	}
 }
 
-/* A chunk that is known to be there. */
-static void known_chunk(struct malloc_walk *walk, const struct lt_map_line *line, uintptr_t chunk, uintptr_t size, bool top)
+/* Goes over to the area of `line`: what is being walked in another one ends there. */
+static void enter(struct malloc_walk *walk, const struct lt_map_line *line)
 {
-	if (walk->line && walk->line != line)
-		walk_to(walk, UINTPTR_MAX);
-	if (walk->line)
-		walk_to(walk, chunk);
-	while (!walk->line) {
-		uintptr_t low = walk->closed > line->low && walk->closed <= chunk ? walk->closed : line->low;
-		walk->line = line;
-		walk->start = walk->at = find_start(walk, line, low, chunk);
+	if (line->low >= walk->area.low && line->high <= walk->area.high)
+		return;
+	walk_to(walk, UINTPTR_MAX);
+	find_area(walk, line);
+}
+
+/* A chunk of the area that is known to be there. */
+static void known_chunk(struct malloc_walk *walk, uintptr_t chunk, uintptr_t size, bool top)
+{
+	walk_to(walk, chunk);
+	while (!walk->open) {
+		uintptr_t low = walk->closed > walk->area.low && walk->closed <= chunk ? walk->closed : walk->area.low;
+		walk->open = true;
+		walk->start = walk->at = find_start(walk, low, chunk);
 		walk_to(walk, chunk); /* a fence on the way: a heap without a tracked block */
 	}
 	walk->at = chunk + size;
@@ -223,10 +247,14 @@ static void known_chunk(struct malloc_walk *walk, const struct lt_map_line *line
 static void tops_below(struct malloc_walk *walk, uintptr_t address)
 {
 	for (; walk->top_next < walk->top_count && walk->tops[walk->top_next] < address; walk->top_next++) {
-		uintptr_t top = walk->tops[walk->top_next];
+		uintptr_t top = walk->tops[walk->top_next], size;
 		const struct lt_map_line *line = lt_maps_find(walk->w, top);
-		if (line && lt_maps_root(line) && chunk_size(line, top) >= CHUNK_MIN)
-			known_chunk(walk, line, top, chunk_size(line, top), true);
+		if (!line || !lt_maps_root(line))
+			continue;
+		enter(walk, line);
+		size = chunk_size(walk, top);
+		if (size >= CHUNK_MIN)
+			known_chunk(walk, top, size, true);
 	}
 }
 
@@ -241,15 +269,16 @@ static void exclude_foreign(struct lt_scan_work *w, const struct lt_map_line *li
 	lt_ranges_add(&w->not_roots, line->low, line->high);
 }
 
-static bool exclude_mmapped(struct lt_scan_work *w, const struct lt_map_line *line, const struct lt_scan_block *block)
+static bool exclude_mmapped(struct malloc_walk *walk, const struct lt_scan_block *block)
 {
-	uintptr_t chunk = block->address - CHUNK_HEAD, head = head_of(chunk), size = head & ~(uintptr_t)FLAGS;
-	uintptr_t lead = *(const uintptr_t *)chunk, low = chunk - lead, high = chunk + size;
-	if ((head & FLAGS) != IS_MMAPPED || lead > chunk - line->low || high > line->high || high <= chunk)
+	const struct area *area = &walk->area;
+	uintptr_t chunk = block->address - CHUNK_HEAD, head[2], page = walk->w->page;
+	if (!read_head(walk, chunk, head) || (head[1] & FLAGS) != IS_MMAPPED || head[0] > chunk - area->low)
 		return false;
-	if (low % w->page || high % w->page || high < lt_block_end(block))
+	uintptr_t low = chunk - head[0], high = chunk + (head[1] & ~(uintptr_t)FLAGS);
+	if (low % page || high % page || high > area->high || high <= chunk || high < lt_block_end(block))
 		return false;
-	lt_ranges_add(&w->not_roots, low, high);
+	lt_ranges_add(&walk->w->not_roots, low, high);
 	return true;
 }
 
@@ -268,18 +297,19 @@ static void exclude_block(struct malloc_walk *walk, const struct lt_map_line *li
 		exclude_foreign(w, line, block);
 		return;
 	}
-	if (exclude_mmapped(w, line, block)) {
+	tops_below(walk, chunk);
+	enter(walk, line);
+	if (exclude_mmapped(walk, block)) {
 		block->state |= LT_BLOCK_CHUNK;
 		return;
 	}
-	uintptr_t size = chunk_size(line, chunk);
-	tops_below(walk, chunk);
+	uintptr_t size = chunk_size(walk, chunk);
 	if (size >= CHUNK_MIN && size - LT_WORD >= block->size) {
 		block->state |= LT_BLOCK_CHUNK;
-		known_chunk(walk, line, chunk, size, false);
-	} else if (walk->line == line) { /* overwritten */
+		known_chunk(walk, chunk, size, false);
+	} else if (walk->open) { /* overwritten */
 		w->chunks_broken = true;
-		known_chunk(walk, line, chunk, CHUNK_HEAD + ((block->size + CHUNK_HEAD - 1) & -CHUNK_HEAD), false);
+		known_chunk(walk, chunk, CHUNK_HEAD + ((block->size + CHUNK_HEAD - 1) & -CHUNK_HEAD), false);
 	} else {
 		exclude_foreign(w, line, block);
 	}
@@ -300,7 +330,7 @@ static void find_arenas(struct malloc_walk *walk)
 void lt_malloc_exclude(struct lt_scan_work *w)
 {
 	struct malloc_walk walk = { .w = w, .tries = TRIES };
-	struct lt_ranges own = w->not_roots, heaps;
+	struct lt_ranges own, heaps;
 	size_t line = 0, heap = 0;
 
 	find_arenas(&walk);
@@ -326,8 +356,7 @@ void lt_malloc_exclude(struct lt_scan_work *w)
 		exclude_block(&walk, at, block, &heaps, &heap);
 	}
 	tops_below(&walk, UINTPTR_MAX);
-	if (walk.line)
-		walk_to(&walk, UINTPTR_MAX);
+	walk_to(&walk, UINTPTR_MAX);
 	for (size_t i = 0; i < heaps.count; i++)
 		lt_ranges_add(&w->not_roots, heaps.all[i].low, heaps.all[i].high);
 	w->not_roots.failed |= heaps.failed;
