@@ -20,7 +20,8 @@
  *
  * Turned down: excluding [heap] (the program's own sbrk is in it; without address randomisation the program's .bss too); mp_ for the
  * start of the heap (its layout changes); skipping free chunks by glibc's lists (a block is tracked or not).
- * Failure: a header that the program has overwritten: the walk goes on at the next tracked block; the gap is no root.
+ * Failure: a header that the program has overwritten: the walk goes on at the next tracked block; the gap is no root. A
+ * beginning that isn't found in bounded time: freed chunks before the first tracked block count as the program's.
  */
 #include "scan/work.h"
 
@@ -38,7 +39,8 @@
 #define BEFORE_BINS (14 * LT_WORD) /* locks, flags, 10 fast bins, top, last_remainder */
 #define AFTER_BINS (9 * LT_WORD)   /* the last bin, a map of bins, links to other arenas, sizes */
 #define ARENAS 8
-#define TRIES (4u << 20)
+#define TRIES (INT64_C(32) << 20) /* some 0.2 s */
+#define MIXED_COST 64             /* a system call instead of a load */
 
 /* Neighbouring lines: a program that protects part of a block cuts the line of its heap. */
 struct area {
@@ -54,7 +56,7 @@ struct malloc_walk {
 	bool open;           /* a heap is being walked */
 	uintptr_t start, at; /* it is known from start to at, where the next chunk should be */
 	uintptr_t closed;    /* end of the last heap */
-	unsigned tries;
+	int64_t tries; /* left for finding where heaps begin */
 };
 
 static struct malloc_walk *arenas_for; /* of the pass that looks for arenas */
@@ -168,9 +170,9 @@ static bool leads(struct malloc_walk *walk, uintptr_t chunk, uintptr_t target)
 	if (size < CHUNK_MIN || size > target - chunk || !read_head(walk, chunk, head) || !(head[1] & PREVIOUS_IN_USE))
 		return false; /* the first chunk of a heap always has that bit */
 	while (chunk + size < target) {
-		if (!walk->tries)
+		if (walk->tries <= 0)
 			return false;
-		walk->tries--;
+		walk->tries -= walk->area.mixed ? MIXED_COST : 1;
 		chunk += size;
 		if (is_fence(walk, chunk))
 			return true;
@@ -186,7 +188,8 @@ static bool leads(struct malloc_walk *walk, uintptr_t chunk, uintptr_t target)
 static uintptr_t find_start(struct malloc_walk *walk, uintptr_t low, uintptr_t target)
 {
 	const uintptr_t page = walk->w->page, first = (low + CHUNK_HEAD - 1) & -CHUNK_HEAD;
-	for (low = first; low < target && walk->tries; low += CHUNK_HEAD) {
+	for (low = first; low < target && walk->tries > 0; low += CHUNK_HEAD) {
+		walk->tries -= walk->area.mixed ? MIXED_COST : 1;
 		if ((low % page == 0 || low == first) && !lt_pages_there(walk->w, low))
 			low = (low & -page) + page - CHUNK_HEAD;
 		else if (leads(walk, low, target))

@@ -76,10 +76,11 @@ static enum what what_of(uint64_t entry, enum lt_pages_how how)
 	}
 }
 
+/* By the thread's own number: that of the process is nobody's memory once the main thread has left. */
 bool lt_pages_copy(const void *from, void *to, size_t size)
 {
 	struct iovec local = { to, size }, remote = { (void *)from, size };
-	return lt_syscall6(SYS_process_vm_readv, lt_sys_getpid(), (long)&local, 1, (long)&remote, 1, 0) == (long)size;
+	return lt_syscall6(SYS_process_vm_readv, lt_sys_gettid(), (long)&local, 1, (long)&remote, 1, 0) == (long)size;
 }
 
 /* Whole pages but for the ends of the range. */
@@ -88,7 +89,7 @@ static void copy_words(struct lt_scan_work *w, uintptr_t low, uintptr_t high, lt
 	while (low < high) {
 		size_t size = high - low < LT_COPY_BYTES ? high - low : LT_COPY_BYTES;
 		struct iovec local = { w->copy, size }, remote = { (void *)low, size };
-		long n = lt_syscall6(SYS_process_vm_readv, lt_sys_getpid(), (long)&local, 1, (long)&remote, 1, 0);
+		long n = lt_syscall6(SYS_process_vm_readv, lt_sys_gettid(), (long)&local, 1, (long)&remote, 1, 0);
 		if (n >= (long)LT_WORD) { /* up to the first page that can't be read */
 			n &= ~(long)(LT_WORD - 1);
 			words(w, (const uintptr_t *)w->copy, (const uintptr_t *)(w->copy + n), low);

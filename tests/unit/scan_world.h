@@ -38,7 +38,7 @@ struct world {
 static struct world *world; /* of lt_map */
 
 /* Gives back what the test made; malloc's own state may be dirty from it, as that of a program. */
-static int world_end(void **state)
+static inline int world_end(void **state)
 {
 	for (uint32_t i = 0; i < world->count; i++)
 		if (world->address[i] && world->forgotten[i] != 2)
@@ -81,7 +81,7 @@ static inline uintptr_t at(uint32_t number, uint64_t offset)
 }
 
 /* The word at `offset` of `from` points to byte `into` of `to`. */
-static NOINLINE void point(uint32_t from, uint64_t offset, uint32_t to, uint64_t into)
+static inline void point(uint32_t from, uint64_t offset, uint32_t to, uint64_t into)
 {
 	uintptr_t value = at(to, into);
 
