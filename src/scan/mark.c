@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Marking, in memcheck's terms: only aligned words are pointers; one to the start reaches a block, one into it makes it possible;
+ * what only possible blocks lead to is possible. Of the rest, in the order of addresses, each block that is not yet taken leads
+ * a clique of all that it leads to, by start or interior pointers alike: it is definite, they are indirect. One that led a clique
+ * before and is pointed to from a later one becomes indirect; so of a cycle just one block is definite.
+ *
+ * Three phases, in each of which a block is scanned at most once. memcheck scans a possible block again when a better
+ * pointer to it turns up; here those that only interior pointers lead to wait until all reachable ones are known.
+ *
+ * The list of blocks to scan runs through the blocks themselves, so it can't overflow. A block is on it at most once: it is put
+ * there when its kind changes, and kinds change in one direction in a phase.
+ *
+ * Words outside [low, low + span) are no pointers to blocks. That is one subtraction and one comparison per word, and nearly all data
+ * that isn't pointers ends there.
+ */
+#include "scan/work.h"
+
+#define DIRECT (4 * UINT64_C(4096)) /* smaller blocks are read without asking which of their pages exist */
+
+static void push(struct lt_scan_work *w, uint32_t i)
+{
+	w->blocks[i].next = w->list;
+	w->list = i + 1;
+}
+
+/* glibc links free chunks by words at their start, and malloc() hands a chunk out with these in it. They point to chunks, whose
+ * headers begin in the last word that the block before may use: an interior pointer if the program asked for that word too.
+ * memcheck sees no such words, for they are not initialized. So: one of the first 4 words of a block that is glibc's, and
+ * it points to the end of such a block's chunk. */
+static bool is_chunk_link(const struct lt_scan_work *w, const struct lt_scan_block *block, uintptr_t value, uintptr_t where)
+{
+	if (!w->scanning || !(w->scanning->state & block->state & LT_BLOCK_CHUNK) || where - w->scanning->address >= 4 * LT_WORD)
+		return false;
+	uintptr_t chunk = block->address - 2 * LT_WORD, size = *(const uintptr_t *)(chunk + LT_WORD) & ~(uintptr_t)7;
+	return value == chunk + size;
+}
+
+static void meet(struct lt_scan_work *w, uintptr_t value, uintptr_t where)
+{
+	uint32_t i = lt_index_find(w, value);
+	if (i == LT_NONE)
+		return;
+	struct lt_scan_block *block = &w->blocks[i];
+	bool start = value == block->address;
+	if (w->phase == LT_PHASE_LOST) {
+		if (block->kind == LEAKTRACE_KIND_UNKNOWN && !is_chunk_link(w, block, value, where)) {
+			block->kind = LEAKTRACE_KIND_INDIRECT;
+			push(w, i);
+		} else if (block->kind == LEAKTRACE_KIND_DEFINITE && i != w->leader && !is_chunk_link(w, block, value, where)) {
+			block->kind = LEAKTRACE_KIND_INDIRECT; /* what it leads to is indirect already */
+		}
+		return;
+	}
+	if (block->kind == LEAKTRACE_KIND_REACHABLE) {
+		if (start)
+			block->flags &= (uint8_t)~LEAKTRACE_BLOCK_INTERIOR;
+		return;
+	}
+	if (!start && block->kind == LEAKTRACE_KIND_UNKNOWN && is_chunk_link(w, block, value, where))
+		return;
+	if (w->phase == LT_PHASE_POSSIBLE) {
+		if (block->kind == LEAKTRACE_KIND_UNKNOWN) {
+			block->kind = LEAKTRACE_KIND_POSSIBLE;
+			push(w, i);
+		}
+	} else if (start || lt_heuristics_match(w, block, value)) {
+		block->kind = LEAKTRACE_KIND_REACHABLE;
+		if (!start)
+			block->flags |= LEAKTRACE_BLOCK_INTERIOR;
+		push(w, i);
+	} else {
+		block->kind = LEAKTRACE_KIND_POSSIBLE; /* scanned in the next phase, unless it turns out to be reachable */
+	}
+}
+
+void lt_mark_words(struct lt_scan_work *w, const uintptr_t *from, const uintptr_t *to, uintptr_t address)
+{
+	const uintptr_t low = w->low, span = w->span, *at = from;
+	w->scanned += (uint64_t)((const char *)to - (const char *)from);
+	for (; to - at >= 8; at += 8) {
+		unsigned in = at[0] - low < span;
+		in |= at[1] - low < span;
+		in |= at[2] - low < span;
+		in |= at[3] - low < span;
+		in |= at[4] - low < span;
+		in |= at[5] - low < span;
+		in |= at[6] - low < span;
+		in |= at[7] - low < span;
+		if (lt_likely(!in))
+			continue;
+		for (unsigned i = 0; i < 8; i++)
+			if (at[i] - low < span)
+				meet(w, at[i], address + (uintptr_t)((const char *)&at[i] - (const char *)from));
+	}
+	for (; at < to; at++)
+		if (*at - low < span)
+			meet(w, *at, address + (uintptr_t)((const char *)at - (const char *)from));
+}
+
+void lt_scan_words(struct lt_scan *scan, uintptr_t low, uintptr_t high)
+{
+	struct lt_scan_work *w = scan->work;
+	unsigned state = w->scanning ? w->scanning->state : 0;
+	low = (low + LT_WORD - 1) & -LT_WORD;
+	high &= -LT_WORD;
+	if (low >= high)
+		return;
+	if (state & LT_BLOCK_SHARED)
+		lt_pages_read(w, low, high, LT_PAGES_SHARED, lt_mark_words);
+	else if (state & LT_BLOCK_CAREFUL)
+		lt_pages_read(w, low, high, LT_PAGES_CAREFUL, lt_mark_words);
+	else if (high - low >= DIRECT)
+		lt_pages_read(w, low, high, LT_PAGES_PRIVATE, lt_mark_words);
+	else
+		lt_mark_words(w, (const uintptr_t *)low, (const uintptr_t *)high, low);
+}
+
+static void scan_listed(struct lt_scan_work *w)
+{
+	struct lt_scan *scan = w->scan;
+	while (w->list) {
+		struct lt_scan_block *block = &w->blocks[w->list - 1];
+		w->list = block->next;
+		w->scanning = block;
+		if (!scan->contents || scan->contents(scan, block, scan->contents_arg) == LT_SCAN_ALL)
+			lt_scan_words(scan, block->address, block->address + block->size);
+		w->scanning = NULL;
+	}
+}
+
+void lt_mark_registers(struct lt_scan_work *w)
+{
+	for (unsigned t = 0; t < w->scan->thread_count; t++) {
+		const struct lt_scan_thread *thread = &w->scan->threads[t];
+		unsigned n = thread->registers < LT_SCAN_REGISTERS ? thread->registers : LT_SCAN_REGISTERS;
+		for (unsigned r = 0; r < n; r++)
+			if (thread->reg[r] - w->low < w->span)
+				meet(w, thread->reg[r], 0);
+	}
+}
+
+/* After the roots, which have put on the list what they reach. */
+void lt_mark_run(struct lt_scan_work *w)
+{
+	scan_listed(w);
+	w->phase = LT_PHASE_POSSIBLE;
+	for (uint32_t i = 0; i < w->count; i++)
+		if (w->blocks[i].kind == LEAKTRACE_KIND_POSSIBLE)
+			push(w, i);
+	scan_listed(w);
+	w->phase = LT_PHASE_LOST;
+	for (uint32_t i = 0; i < w->count; i++) {
+		if (w->blocks[i].kind != LEAKTRACE_KIND_UNKNOWN)
+			continue;
+		w->blocks[i].kind = LEAKTRACE_KIND_DEFINITE;
+		w->leader = i;
+		push(w, i);
+		scan_listed(w);
+	}
+}
