@@ -158,7 +158,7 @@ uint64_t lt_blocks_write_verdict(const struct lt_scan_block *blocks, size_t n, u
 		}
 		*record = (struct leaktrace_block){
 			.address = blocks[i].address, .size = blocks[i].size, .site = blocks[i].site, .task = blocks[i].task,
-			.flags = blocks[i].flags,
+			.flags = blocks[i].kind | blocks[i].flags,
 		};
 		commit(list);
 	}

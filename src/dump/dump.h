@@ -61,6 +61,9 @@ void lt_dump_trim(void);
 int lt_dump_snapshot(uint32_t number);
 void lt_dump_remove_snapshot(uint32_t number);
 
+/* Calls visit for each part of the file that is mapped. In a classifier. */
+void lt_dump_visit(void (*visit)(const void *start, size_t size, void *arg), void *arg);
+
 /* Bytes of the file reserved so far. */
 uint64_t lt_dump_bytes(void);
 

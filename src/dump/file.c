@@ -382,6 +382,12 @@ void lt_dump_fork_child(bool interrupted)
 	strings = (struct lt_records){ .type = LEAKTRACE_CHUNK_STRINGS, .record_size = 1 };
 }
 
+void lt_dump_visit(void (*visit)(const void *start, size_t size, void *arg), void *arg)
+{
+	for (uint32_t i = 0; dump.header && i < dump.count; i++)
+		visit(dump.segments[i].address, dump.segments[i].size, arg);
+}
+
 /* The dump's path with `-`, the number and the other suffix. */
 static bool snapshot_path(uint32_t number, struct lt_text *text)
 {

@@ -28,6 +28,7 @@
 #include <sys/time.h>
 
 #define WORK_SECONDS 600 /* then it gives up */
+#define OWN_MAX 16500 /* segments of a dump, and the library */
 #define TURNS_MIN 8
 #define TURN_PATIENCE_NS 2000000000
 
@@ -68,6 +69,7 @@ static void detach(void)
 	lt_syscall6(SYS_setitimer, ITIMER_REAL, (long)&end, 0, 0, 0, 0);
 	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&open, 0, 8, 0, 0);
 	lt_syscall6(SYS_setsid, 0, 0, 0, 0, 0, 0);
+	lt_syscall6(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0, 0); /* or its own /proc/self/pagemap is not for it */
 	lt_syscall6(SYS_prctl, PR_SET_NAME, (long)"leaktrace", 0, 0, 0, 0);
 	lt_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, (long)&none, 0, 0, 0);
 	close_all();
@@ -126,6 +128,59 @@ static bool list_block(const struct lt_block *block, void *arg)
 	return true;
 }
 
+struct ranges {
+	struct lt_scan_range *ranges;
+	unsigned count, room;
+};
+
+static void add_range(const void *start, size_t size, void *arg)
+{
+	struct ranges *r = arg;
+	if (r->count < r->room)
+		r->ranges[r->count++] = (struct lt_scan_range){ (uintptr_t)start, (uintptr_t)start + size };
+}
+
+/* The tracer's own writable memory that no lt_map() gave: its data and the dump. */
+static void list_own(struct ranges *r)
+{
+	extern char lt_data_start[] __asm__("_DYNAMIC"), lt_data_end[] __asm__("_end");
+	add_range(lt_data_start, (size_t)(lt_data_end - lt_data_start), r);
+	lt_dump_visit(add_range, r);
+}
+
+static void judge(const struct lt_classification *c, struct leaktrace_verdict *record, uint32_t first_site)
+{
+	uint64_t most = lt_live_count() + 64;
+	struct listing listing = { .blocks = lt_map(most * sizeof *listing.blocks), .room = most };
+	struct ranges own = { .ranges = lt_map(OWN_MAX * sizeof *own.ranges), .room = OWN_MAX };
+	const char *note = "the classifier found no memory";
+	int error = listing.blocks && own.ranges ? 0 : -ENOMEM;
+	static struct lt_scan scan;
+	if (!error) {
+		record->dropped_blocks = lt_live_visit(c->stopped, list_block, &listing);
+		list_own(&own);
+		scan = (struct lt_scan){
+			.blocks = listing.blocks, .count = listing.count, .threads = c->threads, .thread_count = c->thread_count,
+			.own = own.ranges, .own_count = own.count, .first_site = first_site,
+		};
+		error = lt_scan_run(&scan);
+		note = scan.note;
+		if (error && !*note)
+			note = error == -ENOMEM ? "the classifier found no memory" : "the classifier could not read /proc";
+	}
+	if (!error) {
+		record->scanned_bytes = scan.scanned_bytes;
+		memcpy(record->kinds, scan.kinds, sizeof record->kinds);
+		record->dropped_blocks += lt_blocks_write_verdict(listing.blocks, listing.count, first_site, record->generation);
+	}
+	if (*note)
+		record->note = lt_intern_string(note, strlen(note));
+	record->work_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
+	lt_store_release(&record->state, error ? LEAKTRACE_VERDICT_FAILED : LEAKTRACE_VERDICT_DONE); /* pairs with the reader */
+	if (!error && c->replaces)
+		lt_dump_remove_snapshot(c->replaces);
+}
+
 static struct leaktrace_verdict *open_verdict(const struct lt_classification *c)
 {
 	struct leaktrace_verdict verdict = {
@@ -169,38 +224,7 @@ void lt_classifier_run(const struct lt_classification *c)
 	tell_program(c);
 	if (!record)
 		leave(1);
-	uint64_t most = lt_live_count() + 64;
-	struct listing listing = { .blocks = lt_map(most * sizeof *listing.blocks), .room = most };
-	const char *note = NULL;
-	if (listing.blocks) {
-		record->dropped_blocks = lt_live_visit(c->stopped, list_block, &listing);
-		struct lt_scan scan = {
-			.blocks = listing.blocks, .count = listing.count, .threads = c->threads, .thread_count = c->thread_count,
-		};
-		int error = lt_scan_run(&scan);
-		note = scan.note;
-		record->scanned_bytes = scan.scanned_bytes;
-		if (error) {
-			note = note ? note : "the classifier found no memory";
-			listing.count = 0;
-		}
-		for (size_t i = 0; i < listing.count; i++) {
-			const struct lt_scan_block *block = &listing.blocks[i];
-			if (block->site < first_site)
-				continue;
-			unsigned kind = block->flags & LEAKTRACE_BLOCK_KIND;
-			record->kinds[kind].blocks++;
-			record->kinds[kind].bytes += block->size;
-		}
-		if (!error)
-			record->dropped_blocks += lt_blocks_write_verdict(listing.blocks, listing.count, first_site, record->generation);
-		if (note)
-			record->note = lt_intern_string(note, strlen(note));
-		record->work_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
-		lt_store_release(&record->state, error ? LEAKTRACE_VERDICT_FAILED : LEAKTRACE_VERDICT_DONE); /* pairs with the reader */
-		if (!error && c->replaces)
-			lt_dump_remove_snapshot(c->replaces);
-	}
+	judge(c, record, first_site);
 	lt_dump_trim();
 	leave(0);
 }

@@ -31,7 +31,6 @@
 #include <sys/wait.h>
 #include <ucontext.h>
 
-#define THREADS_MAX 4096
 #define PATIENCE_NS 2500000000 /* for the classifier's first steps, its turn included */
 
 static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
@@ -97,11 +96,11 @@ static void describe_caller(struct lt_scan_thread *thread, const void *context, 
 	if (context) {
 		const greg_t *registers = ((const ucontext_t *)context)->uc_mcontext.gregs;
 		static const uint8_t which[] = { REG_RAX, REG_RBX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, REG_RBP, REG_R8,
-			                         REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15 };
+			                         REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RSP };
 		for (unsigned i = 0; i < sizeof which; i++)
 			thread->reg[i] = (uintptr_t)registers[which[i]];
 		thread->registers = sizeof which;
-		thread->sp = (uintptr_t)registers[REG_RSP];
+		thread->sp = (uintptr_t)registers[REG_RSP] - LT_RED_ZONE;
 	}
 #endif
 }
@@ -111,7 +110,7 @@ static __attribute__((noinline, noreturn)) void help(struct lt_classification *c
 {
 	if (c->threads)
 		c->thread_count = 1 + lt_threads_hold(pid, (int)c->threads[0].tid, c->threads + 1, c->thread_count - 1,
-		                                      THREADS_MAX - 1, &c->unstopped);
+		                                      LT_THREADS_MAX - 1, &c->unstopped);
 	long classifier = lt_syscall6(SYS_clone, 0, 0, 0, 0, 0, 0);
 	if (!classifier)
 		lt_classifier_run(c);
@@ -175,7 +174,7 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 			note_failure(announce(&c, LEAKTRACE_VERDICT_RUNNING), reason(-EBUSY));
 		return -EBUSY;
 	}
-	size_t size = THREADS_MAX * sizeof *c.threads;
+	size_t size = LT_THREADS_MAX * sizeof *c.threads;
 	int pid = lt_sys_getpid(), tid = lt_sys_gettid();
 	c.ready = lt_sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	c.threads = lt_map(size);
@@ -186,7 +185,7 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	bool opened = false;
 	describe_caller(&c.threads[0], context, (uintptr_t)__builtin_frame_address(0));
 	if (lt_threads_others(pid, tid)) {
-		c.thread_count += lt_threads_guess(pid, tid, c.threads + 1, THREADS_MAX - 1);
+		c.thread_count += lt_threads_guess(pid, tid, c.threads + 1, LT_THREADS_MAX - 1);
 		opened = yama_forbids() && lt_syscall6(SYS_prctl, PR_SET_PTRACER, (long)PR_SET_PTRACER_ANY, 0, 0, 0, 0) == 0;
 	}
 	if (last)

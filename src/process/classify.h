@@ -7,6 +7,7 @@
 
 #include "leaktrace/dump-format.h"
 #include "scan/scan.h"
+#include <stdbool.h>
 
 /* Starts a classifier. The program stands still for one fork. `context`: in a signal handler, the ucontext_t of what it
  * interrupted; else NULL. `label`: may be NULL. `last`: the image records nothing any more, so the verdict goes into its

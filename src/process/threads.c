@@ -82,6 +82,8 @@ bool lt_threads_others(int pid, int caller)
 	return others;
 }
 
+static bool held[LT_THREADS_MAX]; /* by place in the list */
+
 struct holding {
 	struct lt_scan_thread *threads;
 	unsigned count, max, guessed, unstopped;
@@ -102,7 +104,7 @@ static void read_stack_pointer(int pid, struct lt_scan_thread *thread)
 		pc--;
 	uint64_t sp;
 	if (pc[0] == '0' && pc[1] == 'x' && (pc += 2, !lt_text_parse_hex(&pc, &sp)))
-		thread->sp = sp;
+		thread->sp = sp - LT_RED_ZONE;
 }
 
 static bool guess(int pid, int tid, void *arg)
@@ -138,7 +140,7 @@ static bool is_stopped(int tid)
 	}
 }
 
-static void take_registers(struct lt_scan_thread *thread)
+static void take_registers(struct lt_scan_thread *thread, bool *seized)
 {
 #if defined __x86_64__
 	long tid = (long)thread->tid;
@@ -146,16 +148,17 @@ static void take_registers(struct lt_scan_thread *thread)
 	struct iovec vector = { &registers, sizeof registers };
 	if (lt_syscall6(SYS_ptrace, PTRACE_SEIZE, tid, 0, 0, 0, 0) != 0)
 		return;
-	thread->held = true;
+	*seized = true;
 	if (lt_syscall6(SYS_ptrace, PTRACE_INTERRUPT, tid, 0, 0, 0, 0) != 0 || !is_stopped((int)tid) ||
 	    lt_syscall6(SYS_ptrace, PTRACE_GETREGSET, tid, NT_PRSTATUS, (long)&vector, 0, 0) != 0)
 		return;
 	const uintptr_t values[] = { registers.rax, registers.rbx, registers.rcx, registers.rdx, registers.rsi,
 		                     registers.rdi, registers.rbp, registers.r8,  registers.r9,  registers.r10,
-		                     registers.r11, registers.r12, registers.r13, registers.r14, registers.r15 };
+		                     registers.r11, registers.r12, registers.r13, registers.r14, registers.r15,
+		                     registers.rsp };
 	memcpy(thread->reg, values, sizeof values);
 	thread->registers = sizeof values / sizeof *values;
-	thread->sp = registers.rsp;
+	thread->sp = registers.rsp - LT_RED_ZONE;
 	thread->tp = registers.fs_base;
 #endif
 }
@@ -175,7 +178,8 @@ static bool hold(int pid, int tid, void *arg)
 		thread->tid = (uint32_t)tid;
 	}
 	holding->count = holding->guessed;
-	take_registers(thread);
+	held[i] = false;
+	take_registers(thread, &held[i]);
 	if (!thread->registers)
 		holding->unstopped++;
 	return true;
@@ -192,6 +196,6 @@ unsigned lt_threads_hold(int pid, int caller, struct lt_scan_thread *threads, un
 void lt_threads_release(const struct lt_scan_thread *threads, unsigned count)
 {
 	for (unsigned i = 0; i < count; i++)
-		if (threads[i].held)
+		if (held[i])
 			lt_syscall6(SYS_ptrace, PTRACE_DETACH, (long)threads[i].tid, 0, 0, 0, 0);
 }

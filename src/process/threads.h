@@ -6,6 +6,10 @@
 #define LT_THREADS_H
 
 #include "scan/scan.h"
+#include <stdbool.h>
+
+#define LT_THREADS_MAX 4096
+#define LT_RED_ZONE 128 /* bytes below the stack pointer that a function may use (x86-64 psABI) */
 
 /* In the process itself: its threads but `caller`, at most `max`, with the stack pointers of those that wait in a system call.
  * Returns their number. */

@@ -219,7 +219,7 @@ void lt_record_alloc(void *address, size_t size, void *caller)
 		if (lt_unlikely(old.address))
 			count_free(&old, false);
 	}
-	lt_thread.last_block = lt_thread.last_new = (uintptr_t)address;
+	lt_thread.last_block = lt_thread.last_new = lt_veiled(address);
 	lt_thread.last_site = block.site;
 out:
 	leave();
@@ -232,10 +232,10 @@ void lt_record_free(void *address)
 	struct lt_block block;
 	if (lt_unlikely(!enter())) {
 	} else if (lt_live_remove((uintptr_t)address, &block)) {
-		count_free(&block, lt_thread.last_block == block.address);
-		if (lt_thread.last_block == block.address)
+		count_free(&block, lt_thread.last_block == lt_veiled(address));
+		if (lt_thread.last_block == lt_veiled(address))
 			lt_thread.last_block = 0;
-	} else if (lt_active && lt_thread.last_deleted != (uintptr_t)address) {
+	} else if (lt_active && lt_thread.last_deleted != lt_veiled(address)) {
 		lt_add_relaxed(&lt_process->unknown_frees, 1);
 	}
 	leave();
