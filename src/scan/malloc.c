@@ -66,6 +66,12 @@ static bool is_empty_bin(const uintptr_t *words, uintptr_t address)
 	return words[0] == address - CHUNK_HEAD && words[1] == words[0];
 }
 
+/* The head of a list of free chunks, or an empty one. */
+static bool may_be_bin(const uintptr_t *words)
+{
+	return words[0] && words[1] && !((words[0] | words[1]) & (LT_WORD - 1));
+}
+
 static void look_for_arena(struct lt_scan_work *w, const uintptr_t *from, const uintptr_t *to, uintptr_t address)
 {
 	const size_t words = (size_t)(to - from);
@@ -73,10 +79,13 @@ static void look_for_arena(struct lt_scan_work *w, const uintptr_t *from, const 
 		uintptr_t here = address + i * LT_WORD;
 		if (lt_likely(from[i] != here - CHUNK_HEAD) || !is_empty_bin(from + i, here) || is_empty_bin(from + i + 2, here + CHUNK_HEAD))
 			continue;
-		unsigned empty = 0;
-		for (size_t bin = i - BIN_WORDS; bin <= i; bin += 2)
+		unsigned empty = 0, bins_before = 0;
+		for (size_t bin = i - BIN_WORDS; bin <= i; bin += 2) {
 			empty += is_empty_bin(from + bin, address + bin * LT_WORD);
-		if (empty < EMPTY_BINS)
+			bins_before += may_be_bin(from + bin);
+		}
+		/* Any empty bin before one in use looks like the last; but then the words before the first bin are taken for bins. */
+		if (empty < EMPTY_BINS || bins_before <= BIN_WORDS / 2 || !from[i - BIN_WORDS - 2])
 			continue;
 		uintptr_t bins = here - BIN_WORDS * LT_WORD, top = from[i - BIN_WORDS - 2];
 		lt_ranges_add(&w->not_roots, bins - BEFORE_BINS, here + AFTER_BINS);
