@@ -35,7 +35,6 @@
 
 #define BINS 127
 #define BIN_WORDS ((BINS - 1) * 2) /* from the first bin's words to the last's */
-#define EMPTY_BINS 32              /* at least so many, to be an arena */
 #define BEFORE_BINS (14 * LT_WORD) /* locks, flags, 10 fast bins, top, last_remainder */
 #define AFTER_BINS (9 * LT_WORD)   /* the last bin, a map of bins, links to other arenas, sizes */
 #define ARENAS 8
@@ -79,13 +78,11 @@ static void look_for_arena(struct lt_scan_work *w, const uintptr_t *from, const 
 		uintptr_t here = address + i * LT_WORD;
 		if (lt_likely(from[i] != here - CHUNK_HEAD) || !is_empty_bin(from + i, here) || is_empty_bin(from + i + 2, here + CHUNK_HEAD))
 			continue;
-		unsigned empty = 0, bins_before = 0;
-		for (size_t bin = i - BIN_WORDS; bin <= i; bin += 2) {
-			empty += is_empty_bin(from + bin, address + bin * LT_WORD);
+		unsigned bins_before = 0;
+		for (size_t bin = i - BIN_WORDS; bin < i; bin += 2)
 			bins_before += may_be_bin(from + bin);
-		}
-		/* Any empty bin before one in use looks like the last; but then the words before the first bin are taken for bins. */
-		if (empty < EMPTY_BINS || bins_before <= BIN_WORDS / 2 || !from[i - BIN_WORDS - 2])
+		/* Any empty bin before one in use looks like the last; but then words before the first bin are taken for bins. */
+		if (bins_before < BINS - 1 || !from[i - BIN_WORDS - 2])
 			continue;
 		uintptr_t bins = here - BIN_WORDS * LT_WORD, top = from[i - BIN_WORDS - 2];
 		lt_ranges_add(&w->not_roots, bins - BEFORE_BINS, here + AFTER_BINS);
