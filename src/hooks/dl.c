@@ -16,7 +16,9 @@
 EXPORT int dlclose(void *handle)
 {
 	lt_real_init();
+	lt_cxx_unload_begin();
 	int result = lt_real.dlclose(handle);
+	lt_cxx_unload_end();
 	if (lt_recording()) {
 		int saved = errno;
 		lt_thread.depth++;
