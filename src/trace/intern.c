@@ -212,7 +212,7 @@ uint32_t lt_site_next(void)
 
 void lt_intern_flush(void)
 {
-	lt_table_reset(&by_address);
+	lt_table_empty(&by_address);
 }
 
 void lt_intern_fork_child(void)

@@ -287,7 +287,7 @@ void lt_stack_check(uintptr_t from, const struct lt_stack *stack, unsigned max, 
 void lt_unwind_flush(void)
 {
 	lt_store_relaxed(&generation, generation + 1);
-	lt_table_reset(&rule_of);
+	lt_table_empty(&rule_of);
 }
 
 void lt_unwind_fork_child(bool safe)

@@ -31,4 +31,7 @@ if [ -e "$targets/plugin_threads.so" ]; then
 	alike operators-threads work "$targets/plugin_operators_small.so" "$targets/plugin_threads.so"
 fi
 
+alike memory memory "$targets/plugin_frame_first.so"
+same "memory: flat" flat "$(cat "$work/out")"
+
 finish
