@@ -34,4 +34,16 @@ fi
 alike memory memory "$targets/plugin_frame_first.so"
 same "memory: flat" flat "$(cat "$work/out")"
 
+frames="$targets/plugin_frame_first.so $targets/plugin_frame_second.so"
+alike same-place same-place $frames
+same "same-place: so it was" 'same place' "$(cat "$work/out")"
+report same-place
+fact same-place "each by its own rules and name" '[sites("work") | group_by(.module)[] | [length, (map(.blocks) | add)]] == [[1, 20], [1, 20]]
+	and (sites("work") | all(.native[1].function == "leak_from_plugin" and .native[3].function == "main"))'
+
+alike race race $frames
+options=check=1
+alike race-checked race $frames
+options=
+
 finish
