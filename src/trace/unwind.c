@@ -13,7 +13,8 @@
  * the stack, or a patched return address, which exceptions and longjmp would trip over.)
  *
  * The rule cache is a table.h table: return address -> index + 1 into an array of distinct rules (a program has some hundreds).
- * Threads: reads without lock; rules_lock (rank 2) to add. After dlclose it is emptied with the gate closed.
+ * Threads: reads without lock; rules_lock (rank 2) to add. After dlclose it is emptied with the gate closed; until then stacks
+ * are taken without it, nor from kept ones (process/unload.c).
  */
 #include "trace/unwind.h"
 #include "base/lock.h"
@@ -21,6 +22,7 @@
 #include "base/text.h"
 #include "trace/cfi.h"
 #include "trace/libunwind.h"
+#include "trace/modules.h"
 #include "trace/table.h"
 #include <string.h>
 #include <ucontext.h>
@@ -30,6 +32,7 @@
 
 static struct lt_lock rules_lock;
 static struct lt_table rule_of;
+static struct lt_table no_rules; /* in its place while that is not to be trusted: always empty */
 static struct lt_rule rules[RULES];
 static uint32_t rule_count;
 static uint64_t fast_stacks, slow_stacks;
@@ -46,9 +49,11 @@ static uint32_t intern_rule(struct lt_rule rule)
 	return ++rule_count;
 }
 
-static __attribute__((noinline)) struct lt_rule find_rule_slowly(uintptr_t pc, bool interrupted)
+static __attribute__((noinline)) struct lt_rule find_rule_slowly(const struct lt_table *cache, uintptr_t pc, bool interrupted)
 {
 	struct lt_rule rule = lt_cfi_rule(interrupted ? pc : pc - 1);
+	if (cache != &rule_of)
+		return rule;
 	lt_lock(&rules_lock);
 	if (!lt_table_find(&rule_of, pc, interrupted)) {
 		uint32_t index = intern_rule(rule);
@@ -59,10 +64,10 @@ static __attribute__((noinline)) struct lt_rule find_rule_slowly(uintptr_t pc, b
 	return rule;
 }
 
-static inline struct lt_rule find_rule(uintptr_t pc, bool interrupted)
+static inline struct lt_rule find_rule(const struct lt_table *cache, uintptr_t pc, bool interrupted)
 {
-	uint32_t index = lt_table_find(&rule_of, pc, interrupted);
-	return lt_likely(index) ? rules[index - 1] : find_rule_slowly(pc, interrupted);
+	uint32_t index = lt_table_find(cache, pc, interrupted);
+	return lt_likely(index) ? rules[index - 1] : find_rule_slowly(cache, pc, interrupted);
 }
 
 struct registers {
@@ -72,9 +77,10 @@ struct registers {
 enum step { STEP_DONE, STEP_OUTERMOST, STEP_SIGNAL, STEP_UNKNOWN, STEP_UNUSUAL };
 
 /* Out of a frame. *rbp_at, *cfa_at: where the new rbp and the frame's address were read; 0: nowhere. */
-static inline enum step step_out(struct registers *r, bool interrupted, uintptr_t *rbp_at, uintptr_t *cfa_at)
+static inline enum step step_out(const struct lt_table *cache, struct registers *r, bool interrupted, uintptr_t *rbp_at,
+                                 uintptr_t *cfa_at)
 {
-	struct lt_rule rule = find_rule(r->pc, interrupted);
+	struct lt_rule rule = find_rule(cache, r->pc, interrupted);
 	uintptr_t cfa;
 	*rbp_at = *cfa_at = 0;
 	switch (rule.kind) {
@@ -124,10 +130,11 @@ static inline void step_out_of_handler(struct registers *r)
 #endif
 
 /* To the frame whose return address is `from`, past our own. A macro's work: it must not have a frame of its own. */
-static inline __attribute__((always_inline)) bool skip_own(struct registers *r, uintptr_t from, uintptr_t *rbp_at, uintptr_t *cfa_at)
+static inline __attribute__((always_inline)) bool skip_own(const struct lt_table *cache, struct registers *r, uintptr_t from,
+                                                          uintptr_t *rbp_at, uintptr_t *cfa_at)
 {
 	for (unsigned skipped = 0; skipped <= SKIP_MAX; skipped++) {
-		if (step_out(r, false, rbp_at, cfa_at) != STEP_DONE)
+		if (step_out(cache, r, false, rbp_at, cfa_at) != STEP_DONE)
 			return false;
 		if (r->pc == from)
 			return true;
@@ -136,13 +143,13 @@ static inline __attribute__((always_inline)) bool skip_own(struct registers *r, 
 }
 
 /* Returns the number of frames, 0 if the stack is not for this way. */
-static unsigned by_rules(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
+static unsigned by_rules(const struct lt_table *cache, uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 {
 	struct registers r;
 	uintptr_t rbp_at, cfa_at;
 	unsigned n = 0;
 	REGISTERS(r);
-	if (!skip_own(&r, from, &rbp_at, &cfa_at))
+	if (!skip_own(cache, &r, from, &rbp_at, &cfa_at))
 		return 0;
 	for (bool interrupted = false;;) {
 		if (!r.pc)
@@ -152,7 +159,7 @@ static unsigned by_rules(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut
 			return n;
 		}
 		pcs[n++] = r.pc;
-		enum step step = step_out(&r, interrupted, &rbp_at, &cfa_at);
+		enum step step = step_out(cache, &r, interrupted, &rbp_at, &cfa_at);
 		interrupted = step == STEP_SIGNAL;
 		if (interrupted)
 			step_out_of_handler(&r);
@@ -186,14 +193,14 @@ static bool finish_stack(struct lt_stack *s, unsigned kept, unsigned n, unsigned
 }
 
 /* Returns 0, 1 if the stack is cut, -1 if it is not for this way. */
-static int by_rules_again(uintptr_t from, struct lt_stack *s, unsigned max)
+static int by_rules_again(const struct lt_table *cache, uintptr_t from, struct lt_stack *s, unsigned max)
 {
 	struct registers r;
 	uintptr_t rbp_at, cfa_at;
-	unsigned n = 0, kept = s->reusable && s->generation == lt_load_relaxed(&generation) ? s->count : 0;
+	unsigned n = 0, kept = s->reusable && cache == &rule_of && s->generation == lt_load_relaxed(&generation) ? s->count : 0;
 	REGISTERS(r);
 	s->reusable = false;
-	if (!skip_own(&r, from, &rbp_at, &cfa_at))
+	if (!skip_own(cache, &r, from, &rbp_at, &cfa_at))
 		return -1;
 	for (;;) {
 		uintptr_t slot = r.rsp - 8;
@@ -215,14 +222,14 @@ static int by_rules_again(uintptr_t from, struct lt_stack *s, unsigned max)
 		} else if (n < LT_DEPTH_MAX) {
 			s->fresh[n++] = (struct lt_frame){ slot, r.pc, r.rbp, rbp_at, cfa_at, 0 };
 		}
-		enum step step = n > max || n == LT_DEPTH_MAX ? STEP_OUTERMOST : step_out(&r, false, &rbp_at, &cfa_at);
+		enum step step = n > max || n == LT_DEPTH_MAX ? STEP_OUTERMOST : step_out(cache, &r, false, &rbp_at, &cfa_at);
 		if (step == STEP_OUTERMOST)
 			break;
 		if (step != STEP_DONE) /* nor does a stack with a signal on it: its slots need not rise */
 			return -1;
 	}
 	if (n <= max && n < LT_DEPTH_MAX)
-		return finish_stack(s, 0, n, max, true);
+		return finish_stack(s, 0, n, max, cache == &rule_of);
 	/* Too deep: only the innermost frames were looked at. */
 	finish_stack(s, 0, n > max ? max : n, max, false);
 	return 1;
@@ -231,7 +238,7 @@ static int by_rules_again(uintptr_t from, struct lt_stack *s, unsigned max)
 unsigned lt_unwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 {
 	*cut = false;
-	unsigned n = by_rules(from, pcs, max, cut);
+	unsigned n = by_rules(lt_unlikely(lt_load_relaxed(&lt_code_unsure)) ? &no_rules : &rule_of, from, pcs, max, cut);
 	if (lt_likely(n)) {
 		lt_add_relaxed(&fast_stacks, 1);
 		return n;
@@ -249,7 +256,7 @@ unsigned lt_unwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 
 bool lt_stack_take(uintptr_t from, struct lt_stack *stack, unsigned max)
 {
-	int done = by_rules_again(from, stack, max);
+	int done = by_rules_again(lt_unlikely(stack->unsure) ? &no_rules : &rule_of, from, stack, max);
 	stack->generation = lt_load_relaxed(&generation);
 	if (lt_likely(done >= 0)) {
 		lt_add_relaxed(&fast_stacks, 1);
@@ -287,7 +294,7 @@ void lt_stack_check(uintptr_t from, const struct lt_stack *stack, unsigned max, 
 void lt_unwind_flush(void)
 {
 	lt_store_relaxed(&generation, generation + 1);
-	lt_table_reset(&rule_of);
+	lt_table_empty(&rule_of);
 }
 
 void lt_unwind_fork_child(bool safe)

@@ -26,6 +26,7 @@ struct lt_stack {
 	uint32_t known;      /* so many of the first frames have their node */
 	uint32_t generation; /* of the code and the trie; see lt_unwind_flush() */
 	bool reusable;
+	bool unsure; /* by the caller: lt_code_unsure when the recording began */
 	struct lt_frame frames[LT_DEPTH_MAX], fresh[LT_DEPTH_MAX];
 };
 
