@@ -47,11 +47,11 @@ struct walk {
 static bool can_read(struct walk *walk, uintptr_t address)
 {
 	uintptr_t page = address >> 12, *known = &walk->pages[page % PAGES];
-	if (*known == page)
+	if (*known == page + 1) /* 0: none yet */
 		return true;
 	if (!lt_sys_can_read(address))
 		return false;
-	*known = page;
+	*known = page + 1;
 	return true;
 }
 
