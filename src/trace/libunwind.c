@@ -159,6 +159,10 @@ int lt_libunwind_init(void)
 	return 0;
 }
 
+/* libunwind needs the stack that the ABI wants; a program's may be another. */
+#if defined __x86_64__
+__attribute__((force_align_arg_pointer))
+#endif
 unsigned lt_libunwind_walk(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 {
 	struct walk walk = { .pages = { 0 } };
