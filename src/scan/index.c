@@ -192,15 +192,18 @@ uint32_t lt_index_find(const struct lt_scan_work *w, uintptr_t address)
 	return gib->large_count ? find_large(w, gib, address) : LT_NONE;
 }
 
-uint32_t lt_index_above(const struct lt_scan_work *w, uintptr_t address)
+/* Two steps of the look-up, for addresses in [low, low + span). */
+void lt_index_prefetch(const struct lt_scan_work *w, uintptr_t address)
 {
-	uint32_t low = 0, high = w->count;
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		if (w->blocks[middle].address < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	const struct lt_index_gib *gib = &w->gibs[(address >> GIB_SHIFT) - w->gib_first];
+	if (gib->granules)
+		__builtin_prefetch(&gib->granules[address >> GRANULE_SHIFT & (GRANULES - 1)]);
+}
+
+void lt_index_prefetch_block(const struct lt_scan_work *w, uintptr_t address)
+{
+	const struct lt_index_gib *gib = &w->gibs[(address >> GIB_SHIFT) - w->gib_first];
+	uint32_t block = gib->granules ? gib->granules[address >> GRANULE_SHIFT & (GRANULES - 1)] : 0;
+	if (block)
+		__builtin_prefetch(&w->blocks[block - 1]);
 }

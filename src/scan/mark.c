@@ -18,8 +18,11 @@
 
 #define DIRECT (4 * UINT64_C(4096)) /* smaller blocks are read without asking which of their pages exist */
 
+#define WAITING 32
+
 static void push(struct lt_scan_work *w, uint32_t i)
 {
+	__builtin_prefetch((const void *)w->blocks[i].address); /* a hint: harmless where nothing is mapped */
 	w->blocks[i].next = w->list;
 	w->list = i + 1;
 }
@@ -74,28 +77,56 @@ static void meet(struct lt_scan_work *w, uintptr_t value, uintptr_t where)
 	}
 }
 
+/* Pointers wait until there are some, so that their ways through the index, two cache misses each, overlap. */
+struct waiting {
+	unsigned count;
+	uintptr_t values[WAITING], where[WAITING];
+};
+
+static void meet_waiting(struct lt_scan_work *w, struct waiting *waiting)
+{
+	for (unsigned i = 0; i < waiting->count; i++)
+		lt_index_prefetch_block(w, waiting->values[i]);
+	for (unsigned i = 0; i < waiting->count; i++)
+		meet(w, waiting->values[i], waiting->where[i]);
+	waiting->count = 0;
+}
+
 void lt_mark_words(struct lt_scan_work *w, const uintptr_t *from, const uintptr_t *to, uintptr_t address)
 {
 	const uintptr_t low = w->low, span = w->span, *at = from;
+	struct waiting waiting;
+	waiting.count = 0;
 	w->scanned += (uint64_t)((const char *)to - (const char *)from);
-	for (; to - at >= 8; at += 8) {
-		unsigned in = at[0] - low < span;
-		in |= at[1] - low < span;
-		in |= at[2] - low < span;
-		in |= at[3] - low < span;
-		in |= at[4] - low < span;
-		in |= at[5] - low < span;
-		in |= at[6] - low < span;
-		in |= at[7] - low < span;
-		if (lt_likely(!in))
-			continue;
-		for (unsigned i = 0; i < 8; i++)
-			if (at[i] - low < span)
-				meet(w, at[i], address + (uintptr_t)((const char *)&at[i] - (const char *)from));
+	while (at < to) {
+		const uintptr_t *end = at + 8;
+		if (lt_likely(to - at >= 8)) {
+			unsigned in = at[0] - low < span;
+			in |= at[1] - low < span;
+			in |= at[2] - low < span;
+			in |= at[3] - low < span;
+			in |= at[4] - low < span;
+			in |= at[5] - low < span;
+			in |= at[6] - low < span;
+			in |= at[7] - low < span;
+			if (lt_likely(!in)) {
+				at = end;
+				continue;
+			}
+		} else {
+			end = to;
+		}
+		for (; at < end; at++) {
+			if (*at - low >= span)
+				continue;
+			lt_index_prefetch(w, *at);
+			waiting.values[waiting.count] = *at;
+			waiting.where[waiting.count++] = address + (uintptr_t)((const char *)at - (const char *)from);
+		}
+		if (waiting.count > WAITING - 8)
+			meet_waiting(w, &waiting);
 	}
-	for (; at < to; at++)
-		if (*at - low < span)
-			meet(w, *at, address + (uintptr_t)((const char *)at - (const char *)from));
+	meet_waiting(w, &waiting);
 }
 
 void lt_scan_words(struct lt_scan *scan, uintptr_t low, uintptr_t high)
