@@ -19,6 +19,7 @@
 #define DIRECT (4 * UINT64_C(4096)) /* smaller blocks are read without asking which of their pages exist */
 
 #define WAITING 32
+#define LARGE_CHUNK 1024 /* from here on glibc's free chunks are linked by size too */
 
 static void push(struct lt_scan_work *w, uint32_t i)
 {
@@ -27,16 +28,24 @@ static void push(struct lt_scan_work *w, uint32_t i)
 	w->list = i + 1;
 }
 
-/* glibc links free chunks by words at their start, and malloc() hands a chunk out with these in it. They point to chunks, whose
- * headers begin in the last word that the block before may use: an interior pointer if the program asked for that word too.
- * memcheck sees no such words, for they are not initialized. So: one of the first 4 words of a block that is glibc's, and
- * it points to the end of such a block's chunk. */
+static uintptr_t chunk_size(const struct lt_scan_block *block)
+{
+	return ((const uintptr_t *)block->address)[-1] & ~(uintptr_t)7;
+}
+
+/* glibc links free chunks by words at their start, two, or four in large ones, and malloc() hands a chunk out with these in it.
+ * They point to chunks, whose headers begin in the last word that the block before may use: an interior pointer if the program
+ * asked for that word too. memcheck sees no such words, for they are not initialized. So: such a word of a block that is glibc's,
+ * pointing to the end of such a block's chunk. The price: where the program itself has nothing but such a pointer, to the last
+ * word of an array that fills its chunk, the array is definite and not possible. */
 static bool is_chunk_link(const struct lt_scan_work *w, const struct lt_scan_block *block, uintptr_t value, uintptr_t where)
 {
-	if (!w->scanning || !(w->scanning->state & block->state & LT_BLOCK_CHUNK) || where - w->scanning->address >= 4 * LT_WORD)
+	const struct lt_scan_block *from = w->scanning;
+	if (!from || !(from->state & block->state & LT_BLOCK_CHUNK) || where - from->address >= 4 * LT_WORD)
 		return false;
-	uintptr_t chunk = block->address - 2 * LT_WORD, size = *(const uintptr_t *)(chunk + LT_WORD) & ~(uintptr_t)7;
-	return value == chunk + size;
+	if (where - from->address >= 2 * LT_WORD && chunk_size(from) < LARGE_CHUNK)
+		return false;
+	return value == block->address - 2 * LT_WORD + chunk_size(block);
 }
 
 static void meet(struct lt_scan_work *w, uintptr_t value, uintptr_t where)

@@ -19,6 +19,7 @@
 
 #define PTHREAD_WORDS (0xa00 / LT_WORD) /* no version's is larger */
 #define PTHREAD_ALIGN 64
+#define DTV LT_WORD /* where struct pthread has it */
 #define STACK_MAX (UINT64_C(1) << 40)
 
 /* The stack that the struct pthread at `self` tells of, if words [from, to) are its beginning. */
@@ -51,8 +52,11 @@ static void look_for_dead(struct lt_scan_work *w, const uintptr_t *from, const u
 	for (const uintptr_t *at = from + first; to - at >= 4; at += PTHREAD_ALIGN / LT_WORD) {
 		uintptr_t self = address + (uintptr_t)((const char *)at - (const char *)from);
 		struct lt_scan_range stack;
-		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, self, &stack))
-			lt_ranges_add(&w->not_roots, stack.low, stack.high);
+		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, self, &stack)) {
+			/* Its list of TLS blocks is glibc's for as long as the stack is, and used again with it. */
+			lt_ranges_add(&w->not_roots, stack.low, self + DTV);
+			lt_ranges_add(&w->not_roots, self + DTV + LT_WORD, stack.high);
+		}
 	}
 }
 
@@ -87,9 +91,13 @@ void lt_threads_exclude(struct lt_scan_work *w)
 	if (w->scan->thread_count) /* else nothing is known of threads */
 		lt_roots_read(w, 0, LT_MAP_FILE | LT_MAP_SHARED | LT_MAP_STACK | LT_MAP_HEAP, look_for_dead);
 #endif
-	for (unsigned t = 0; t < w->scan->thread_count; t++)
+	for (unsigned t = 0; t < w->scan->thread_count; t++) {
+		const uintptr_t tp = w->scan->threads[t].tp;
 		if (!exclude_below(w, &w->scan->threads[t]))
 			main = true;
+		if (tp)
+			lt_ranges_add(&w->not_roots, tp + (uintptr_t)w->scan->own_tls_low, tp + (uintptr_t)w->scan->own_tls_high);
+	}
 	for (size_t i = 0; i < w->line_count; i++)
 		if (!main && (w->lines[i].flags & LT_MAP_STACK))
 			lt_ranges_add(&w->not_roots, w->lines[i].low, w->lines[i].high);
