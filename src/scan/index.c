@@ -3,8 +3,8 @@
  * Blocks in order of their addresses, and the way from an address to its block.
  *
  * Sort: in place, by the most significant differing byte first (American flag), for a second array of millions of blocks would
- * be needed otherwise. Each level looks for the bits in which its addresses differ at all, so a heap at 0x55… and mappings at 0x7f…
- * cost one pass and not four.
+ * be needed otherwise. Each level looks for the bits in which its addresses differ at all, so a heap at 0x55… and mappings
+ * at 0x7f… cost one pass and not four.
  *
  * Index: per GiB of address space with blocks an array of 4 bytes per granule of 512 bytes: the first block that is in that
  * granule. From there on it is a step or two through the sorted array, at most 16 for the smallest chunks of glibc. Pages of it

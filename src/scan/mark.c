@@ -11,8 +11,8 @@
  * The list of blocks to scan runs through the blocks themselves, so it can't overflow. A block is on it at most once: it is put
  * there when its kind changes, and kinds change in one direction in a phase.
  *
- * Words outside [low, low + span) are no pointers to blocks. That is one subtraction and one comparison per word, and nearly all data
- * that isn't pointers ends there.
+ * Words outside [low, low + span) are no pointers to blocks. That is one subtraction and one comparison per word, and nearly all
+ * data that isn't pointers ends there.
  */
 #include "scan/work.h"
 

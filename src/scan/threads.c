@@ -6,14 +6,15 @@
  * A stack of glibc's is known by the struct pthread at its upper end: on x86_64 its first and third word point to itself, and it
  * holds the stack's address and size as two neighbouring words, wherever that is in this version (0x690 in 2.36). So each such
  * struct in nameless memory that is no live thread's means a dead stack. Turned down: the lists of stacks in ld.so's data
- * (private, moved in 2.34; after fork all others' stacks are in another one, after a raw clone not); "preceded by a guard page" (the
- * program's own mappings may be, and a stack's mapping may merge with its neighbour's).
+ * (private, moved in 2.34; after fork all others' stacks are in another one, after a raw clone not); "preceded by a guard page"
+ * (the program's own mappings may be, and a stack's mapping may merge with its neighbour's).
  *
  * The main thread's stack is [stack]. If no live thread can be the main one (pthread_exit of main; fork by another thread) it is
  * stale too. A thread whose stack pointer is not in its stack (it is on an alternate signal stack, or a coroutine) keeps all of
  * it; such other stacks are memory like any.
  *
- * What lies above the stack pointer is static TLS and struct pthread too, with the slots of pthread_setspecific, and is scanned with it.
+ * What lies above the stack pointer is static TLS and struct pthread too, with the slots of pthread_setspecific, and is
+ * scanned with it.
  */
 #include "scan/work.h"
 
@@ -29,7 +30,8 @@ static bool stack_of(const struct lt_scan_work *w, const uintptr_t *from, const 
 	if (to - from < 4 || from[0] != self || from[2] != self)
 		return false;
 	for (const uintptr_t *at = from + 3; at + 1 < to && at < from + PTHREAD_WORDS; at++)
-		if (at[0] && at[0] % w->page == 0 && at[0] < self && at[1] % w->page == 0 && at[1] < STACK_MAX && at[1] > self - at[0]) {
+		if (at[0] && at[0] % w->page == 0 && at[0] < self && at[1] % w->page == 0 && at[1] < STACK_MAX &&
+		    at[1] > self - at[0]) {
 			*stack = (struct lt_scan_range){ at[0], at[0] + at[1] };
 			return true;
 		}

@@ -81,7 +81,8 @@ static double judge(struct heap *heap, const char *what, bool all_reachable)
 		scanned = scan.scanned_bytes;
 	}
 	printf("%-10s %8.1f ms  %6.2f GB/s  reachable %lu  definite %lu\n", what, best, (double)scanned / 1e6 / best,
-	       (unsigned long)scan.kinds[LEAKTRACE_KIND_REACHABLE].blocks, (unsigned long)scan.kinds[LEAKTRACE_KIND_DEFINITE].blocks);
+	       (unsigned long)scan.kinds[LEAKTRACE_KIND_REACHABLE].blocks,
+	       (unsigned long)scan.kinds[LEAKTRACE_KIND_DEFINITE].blocks);
 	if (all_reachable && scan.kinds[LEAKTRACE_KIND_REACHABLE].blocks != heap->count) {
 		fprintf(stderr, "scan: not all blocks of the list are reachable\n");
 		exit(1);
@@ -91,7 +92,8 @@ static double judge(struct heap *heap, const char *what, bool all_reachable)
 
 int main(int argc, char **argv)
 {
-	struct heap heap = { .count = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000, .size = argc > 2 ? strtoul(argv[2], NULL, 10) : 1000 };
+	struct heap heap = { .count = argc > 1 ? strtoul(argv[1], NULL, 10) : 1000000,
+		             .size = argc > 2 ? strtoul(argv[2], NULL, 10) : 1000 };
 	heap.blocks = lt_map(heap.count * sizeof *heap.blocks);
 	heap.order = lt_map(heap.count * sizeof *heap.order);
 	if (!heap.blocks || !heap.order)

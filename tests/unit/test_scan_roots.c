@@ -20,6 +20,7 @@
 #include "tracer.h"
 
 #define PAGE 4096
+#define MAP_HERE (MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE)
 
 static uintptr_t data[4] = { 1 };
 static uintptr_t bss[4];
@@ -236,8 +237,8 @@ static void mapping_next_to_a_mmapped_block_is_a_root(void **state)
 	make(100);
 	uintptr_t chunk = at(0, 0) - 16;
 	uintptr_t size = ((uintptr_t *)chunk)[1] & ~(uintptr_t)7;
-	char *below = mmap((void *)(chunk - PAGE), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	char *above = mmap((void *)(chunk + size), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	char *below = mmap((void *)(chunk - PAGE), PAGE, PROT_READ | PROT_WRITE, MAP_HERE, -1, 0);
+	char *above = mmap((void *)(chunk + size), PAGE, PROT_READ | PROT_WRITE, MAP_HERE, -1, 0);
 
 	if (below != MAP_FAILED)
 		keep(below, 1, 0);
@@ -293,7 +294,7 @@ static void own_sbrk(void *unused)
 	fill_heap_beyond(second);
 	third = sbrk_words(PAGE);
 	keep(&third[511], 3, 0);
-	keep((char *)stale + 100, 5, 0);
+	keep((char *)stale + 104, 5, 0);
 	free(stale);
 	CHILD_CHECK(judge() == 0);
 	for (unsigned i = 0; i < 4; i++)
@@ -315,7 +316,7 @@ static void no_brk(void *unused)
 
 	world_start(NULL);
 	make(100);
-	wall = mmap((char *)(((uintptr_t)sbrk(0) + 4095) & -4096UL), PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	wall = mmap((char *)(((uintptr_t)sbrk(0) + 4095) & -4096UL), PAGE, PROT_NONE, MAP_HERE, -1, 0);
 	CHILD_CHECK(wall != MAP_FAILED);
 	char *before = map(PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	uint32_t first = world->count, count;
