@@ -4,6 +4,7 @@
  */
 #include "cmd-report.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "out.h"
@@ -111,6 +112,12 @@ static bool take(void *data, const struct lt_option *option, const char *value)
 		report->inherited = true;
 	} else if (strcmp(option->name, "full") == 0) {
 		report->full = true;
+	} else if (strcmp(option->name, "wait") == 0) {
+		uint64_t seconds;
+
+		if (lt_out_parse_size(value, &seconds) || seconds > UINT_MAX)
+			return lt_command_bad(command, "--wait takes seconds, not \"%s\"", value), false;
+		lt_session_wait_seconds = (unsigned)seconds;
 	} else if (strcmp(option->name, "suppressions") == 0) {
 		fputs("leaktrace report: --suppressions is not in this version\n", stderr);
 		return false;
@@ -144,6 +151,7 @@ static const struct lt_option options[] = {
 	{"full", NULL, "whole stacks in text", 0},
 	{"fail-on", "KIND[:BYTES]", "exit status 1 if more than BYTES (0) of native memory are of KIND;\n"
 	 "`growth:BYTES`: if a native site grows by more per task", 0},
+	{"wait", "SECONDS", "for classifiers that are still at work (60)", 0},
 	{"suppressions", "FILE", "not in this version", 0},
 	{NULL, NULL, NULL, 0},
 };
@@ -154,7 +162,8 @@ const struct lt_command lt_command_report = {
 	.summary = "Merge all dumps of a session and rank the sites that hold memory",
 	.help = "Native memory comes before R's own heap, what grows per task before what has been there since the start. depth is\n"
 		"the number of native frames from the function out to the one that R's .Call entered (out to main where R is not\n"
-		"there). A process that was killed wrote no list of its single blocks, but its sites are complete.\n\n"
+		"there). The sites of a process that was killed are complete; its single blocks, and their kinds, are those of its last\n"
+		"snapshot, if there is one.\n\n"
 		"A dump that cannot be read is named on stderr and the others are reported; the exit status is 2 only if none can.\n",
 	.options = options,
 	.run = run,

@@ -4,7 +4,7 @@
  *
  * A site is (native stack, R stack, R heap or not). Counters of a site are sums over processes; what is live is kept per
  * (site, kind, process), and only where something is. So memory grows with sites and with live (site, process) pairs.
- * Kinds: a dump without verdicts gives `unknown` for all; lt_model's site callback is the one place that decides.
+ * Kinds: a dump without a verdict gives `unknown` for all; lt_model's site callback is the one place that decides.
  */
 #ifndef LT_MODEL_H
 #define LT_MODEL_H
@@ -21,7 +21,7 @@ struct lt_site {
 	uint32_t native, r, flags;
 	uint32_t last_process; /* that was added; with `again` of lt_growth_add() */
 	uint64_t allocations, allocated_bytes, frees, temporary;
-	struct lt_amount peak, startup;
+	struct lt_amount peak, startup, r_garbage;
 	struct lt_growth growth;
 };
 

@@ -91,6 +91,29 @@ static json_t *make_cmdline(const struct lt_bytes *cmdline)
 	return list;
 }
 
+/* What is known of the classification: NULL was there none. Times in ms. */
+static json_t *make_verdict(const struct lt_intern *intern, const struct lt_process *process)
+{
+	static const char *const states[] = {"", "running", "done", "failed"};
+	static const char *const triggers[] = {"unknown", "end", "task", "api", "command", "kill"};
+	const struct leaktrace_verdict *verdict = &process->verdict;
+	json_t *object;
+
+	if (!verdict->state)
+		return json_null();
+	object = json_object();
+	json_object_set_new(object, "state", string(verdict->state < 4 ? states[verdict->state] : "unknown"));
+	json_object_set_new(object, "trigger", string(verdict->trigger < 6 ? triggers[verdict->trigger] : "unknown"));
+	json_object_set_new(object, "time", seconds(verdict->time_ns));
+	json_object_set_new(object, "label", verdict->label ? string_or_null(lt_intern_text(intern, verdict->label)) : json_null());
+	json_object_set_new(object, "note", verdict->note ? string_or_null(lt_intern_text(intern, verdict->note)) : json_null());
+	json_object_set_new(object, "pause_ms", json_real((double)verdict->pause_ns / 1e6));
+	json_object_set_new(object, "work_ms", json_real((double)verdict->work_ns / 1e6));
+	json_object_set_new(object, "scanned_bytes", number(verdict->scanned_bytes));
+	json_object_set_new(object, "r_exact", json_boolean(verdict->flags & LEAKTRACE_VERDICT_R_EXACT));
+	return object;
+}
+
 static json_t *make_process(const struct lt_report *report, const struct lt_process *process)
 {
 	const struct leaktrace_process *record = &process->record;
@@ -111,7 +134,8 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "end", seconds(process->end_ns));
 	json_object_set_new(object, "end_kind", string(lt_end_names[process->end]));
 	json_object_set_new(object, "end_code", process->has_code ? json_integer(process->end_code) : json_null());
-	json_object_set_new(object, "classified", json_false());
+	json_object_set_new(object, "classified", json_boolean(process->verdict.state == LEAKTRACE_VERDICT_DONE));
+	json_object_set_new(object, "verdict", make_verdict(intern, process));
 	json_object_set_new(object, "mode", string(record->flags & LEAKTRACE_PROCESS_SAMPLED ? "sampled" : "exact"));
 	json_object_set_new(object, "sample_bytes", number(record->sample_bytes));
 	json_object_set_new(object, "allocations", number(process->allocations));
@@ -244,6 +268,7 @@ static json_t *make_site(const struct lt_report *report, const struct lt_row *ro
 	json_object_set_new(object, "temporary", number(site->temporary));
 	json_object_set_new(object, "peak", make_amount(site->peak.bytes, site->peak.blocks));
 	json_object_set_new(object, "startup", make_amount(site->startup.bytes, site->startup.blocks));
+	json_object_set_new(object, "r_garbage", make_amount(site->r_garbage.bytes, site->r_garbage.blocks));
 	json_object_set_new(object, "depth", number(stack.depth));
 	json_object_set_new(object, "growth_per_task", make_growth(site->growth.tasks, lt_growth_bytes(&site->growth),
 								   lt_growth_blocks(&site->growth)));

@@ -159,8 +159,10 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 	if (!error) {
 		record->dropped_blocks = lt_live_visit(c->stopped, list_block, &listing);
 		list_own(&own);
+		uintptr_t tp = (uintptr_t)__builtin_thread_pointer();
 		scan = (struct lt_scan){
 			.blocks = listing.blocks, .count = listing.count, .threads = c->threads, .thread_count = c->thread_count,
+			.own_tls_low = (uintptr_t)&lt_thread - tp, .own_tls_high = (uintptr_t)(&lt_thread + 1) - tp,
 			.own = own.ranges, .own_count = own.count, .first_site = first_site,
 		};
 		error = lt_scan_run(&scan);
