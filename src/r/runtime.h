@@ -79,6 +79,7 @@ struct lt_r_runtime {
 	unsigned stale;     /* walks in a row that found R_GlobalContext pointing below the stack */
 	uintptr_t stack_top; /* of the process's first thread */
 	struct lt_r_object object;
+	struct lt_r_object variables_object; /* the executable, if it holds R's variables by copy relocations; else like object */
 	struct lt_r_symbol allocate_vector; /* Rf_allocVector3 */
 
 	/* R's own variables: pointers to them, for R sets them while it starts. */
@@ -87,6 +88,10 @@ struct lt_r_runtime {
 	const struct lt_r_node *const *nil, *const *in_byte_code, *const *base_namespace, *const *base_environment,
 	    *const *global_environment, *const *empty_environment, *const *namespace_registry, *const *srcfile_symbol,
 	    *const *class_symbol;
+	/* For collect.c; any may be NULL. */
+	const struct lt_r_node *const *const *protect_stack;
+	const int *protect_top;
+	const char *const *node_stack_top;
 };
 extern struct lt_r_runtime lt_r;
 
