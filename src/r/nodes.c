@@ -44,7 +44,7 @@ static const struct lt_r_class *find_classes(const struct lt_r_object *object)
 
 static int set_start(struct lt_r_heap *heap, uintptr_t address)
 {
-	if (address >> 47 || address & 7)
+	if (!address || address >> 47 || address & 7)
 		return -EBUSY;
 
 	uint64_t **chunk = &heap->chunks[address >> LT_R_CHUNK_SHIFT];

@@ -59,6 +59,9 @@ struct lt_r_heap {
 int lt_r_heap_open(struct lt_r_heap *heap);
 void lt_r_heap_close(struct lt_r_heap *heap);
 
+/* The one of collect.c; for tests. */
+const struct lt_r_heap *lt_r_heap(void);
+
 static inline uint64_t *lt_r_bits(const struct lt_r_heap *heap, uintptr_t address)
 {
 	if (lt_unlikely(address >> 47))

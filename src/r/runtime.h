@@ -55,10 +55,19 @@ enum lt_r_type {
 	LT_R_SPECIAL = 7,
 	LT_R_BUILTIN = 8,
 	LT_R_CHARS = 9,
+	LT_R_LOGICAL = 10,
 	LT_R_INTEGER = 13,
+	LT_R_DOUBLE = 14,
+	LT_R_COMPLEX = 15,
 	LT_R_STRINGS = 16,
+	LT_R_DOTS = 17,
 	LT_R_LIST = 19,
+	LT_R_EXPRESSIONS = 20,
 	LT_R_BYTE_CODE = 21,
+	LT_R_EXTERNAL_POINTER = 22, /* address, protected value and tag are car, cdr and tag */
+	LT_R_WEAK_REFERENCE = 23,   /* a list of key, value, finalizer and the next weak reference */
+	LT_R_RAW = 24,
+	LT_R_OBJECT = 25,
 };
 
 enum {

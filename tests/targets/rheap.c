@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * An R module that holds src/r itself, and asks it in a copy of the process what of R's heap is garbage.
+ *
+ *   rheap_collect(signal)  numbers: error, nodes, vector cells, live and garbage ranges, finalizers pending, microseconds,
+ *                          private KiB that the copy made, its wait status. Nodes and cells are as gc() counts them
+ *   rheap_make(how)        an external pointer to a new block; how: 0 no finalizer, 1 a C finalizer
+ *   rheap_where()          per block made: 0 no node holds it, 1 a live one, 2 garbage that waits for its finalizer; -1 freed
+ */
+#include "r/nodes.h"
+#include "r/r.h"
+#include <R.h>
+#include <Rinternals.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BLOCKS = 1024, FACTS = 9 };
+
+struct answer {
+	double facts[FACTS];
+	int where[BLOCKS];
+};
+
+static void *blocks[BLOCKS];
+static int block_count;
+
+SEXP rheap_collect(void);
+SEXP rheap_make(SEXP how);
+SEXP rheap_where(void);
+
+static double cells_of(const struct lt_r_node *node)
+{
+	int64_t length = node->vector.length;
+	switch (lt_r_type_of(node)) {
+	case LT_R_CHARS: length += 1; break;
+	case LT_R_RAW: break;
+	case LT_R_LOGICAL:
+	case LT_R_INTEGER: length *= 4; break;
+	case LT_R_COMPLEX: length *= 16; break;
+	default: length *= 8;
+	}
+	return (double)((length + 7) / 8);
+}
+
+static void count(double *nodes, double *cells)
+{
+	static const int small[] = { 0, 1, 2, 4, 8, 16 };
+	const struct lt_r_heap *heap = lt_r_heap();
+	for (unsigned c = 0; c < LT_R_SMALL_CLASSES; c++)
+		for (const struct lt_r_page *page = heap->classes[c].pages; page; page = page->next) {
+			unsigned size = lt_r_node_size(c), n = (LT_R_PAGE - sizeof *page) / size;
+			for (uintptr_t node = (uintptr_t)(page + 1); n--; node += size)
+				if (lt_r_heap_marked(heap, node)) {
+					++*nodes;
+					*cells += small[c];
+				}
+		}
+	for (unsigned c = LT_R_SMALL_CLASSES; c < LT_R_CLASSES; c++) {
+		const struct lt_r_class *class = &heap->classes[c];
+		const struct lt_r_node *pegs[] = { class->old[0], class->old[1], class->new, class->old_to_new[0], class->old_to_new[1] };
+		for (unsigned i = 0; i < 5; i++)
+			for (const struct lt_r_node *node = pegs[i]->gc_next; node != pegs[i]; node = node->gc_next)
+				if (lt_r_heap_marked(heap, (uintptr_t)node)) {
+					++*nodes;
+					*cells += c == LT_R_LARGE_CLASS ? cells_of(node) : 0;
+				}
+	}
+}
+
+static void look_for_blocks(const struct lt_r_ranges *ranges, int state, int *where)
+{
+	for (size_t i = 0; i < ranges->count; i++)
+		for (void **word = (void **)ranges->all[i].low; word < (void **)ranges->all[i].high; word++)
+			for (int b = 0; b < block_count; b++)
+				if (blocks[b] && *word == blocks[b] && !where[b])
+					where[b] = state;
+}
+
+static double private_kib(void)
+{
+	char line[256];
+	double kib = 0;
+	FILE *file = fopen("/proc/self/smaps_rollup", "r");
+	while (file && fgets(line, sizeof line, file))
+		if (!strncmp(line, "Private_Dirty:", 14))
+			kib = atof(line + 14);
+	if (file)
+		fclose(file);
+	return kib;
+}
+
+static void in_copy(struct answer *answer)
+{
+	struct lt_r_collection c = { 0 };
+	struct timespec begin, end;
+	double before = private_kib();
+	clock_gettime(CLOCK_MONOTONIC, &begin);
+	answer->facts[0] = lt_r_collect(&c);
+	clock_gettime(CLOCK_MONOTONIC, &end);
+	answer->facts[6] = (double)(end.tv_sec - begin.tv_sec) * 1e6 + (double)(end.tv_nsec - begin.tv_nsec) / 1e3;
+	answer->facts[7] = private_kib() - before;
+	if (answer->facts[0] != 0)
+		return;
+	count(&answer->facts[1], &answer->facts[2]);
+	answer->facts[3] = (double)c.live.count;
+	answer->facts[4] = (double)c.garbage.count;
+	answer->facts[5] = (double)c.pending;
+	look_for_blocks(&c.live, 1, answer->where);
+	look_for_blocks(&c.garbage, 2, answer->where);
+	lt_r_collect_end(&c);
+}
+
+/* As the tracer does it: raw, so that no atfork handler runs. */
+static struct answer ask(void)
+{
+	struct answer *shared = mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0), answer;
+	int status = -1;
+	lt_r_locate();
+	long pid = syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (!pid) {
+		in_copy(shared);
+		syscall(SYS_exit_group, 0);
+	}
+	waitpid((pid_t)pid, &status, 0);
+	answer = *shared;
+	answer.facts[8] = status;
+	munmap(shared, sizeof *shared);
+	return answer;
+}
+
+SEXP rheap_collect(void)
+{
+	struct answer answer = ask();
+	SEXP result = PROTECT(allocVector(REALSXP, FACTS));
+	memcpy(REAL(result), answer.facts, sizeof answer.facts);
+	UNPROTECT(1);
+	return result;
+}
+
+static void finalize(SEXP pointer)
+{
+	void *block = R_ExternalPtrAddr(pointer);
+	for (int b = 0; b < block_count; b++)
+		if (blocks[b] == block)
+			blocks[b] = NULL;
+	free(block);
+	R_ClearExternalPtr(pointer);
+}
+
+SEXP rheap_make(SEXP how)
+{
+	if (block_count == BLOCKS)
+		error("too many");
+	void *block = blocks[block_count++] = calloc(1, 48);
+	SEXP pointer = PROTECT(R_MakeExternalPtr(block, R_NilValue, R_NilValue));
+	if (asInteger(how) == 1)
+		R_RegisterCFinalizerEx(pointer, finalize, FALSE);
+	UNPROTECT(1);
+	return pointer;
+}
+
+SEXP rheap_where(void)
+{
+	struct answer answer = ask();
+	SEXP result = PROTECT(allocVector(INTSXP, block_count));
+	for (int b = 0; b < block_count; b++)
+		INTEGER(result)[b] = blocks[b] ? answer.where[b] : -1;
+	UNPROTECT(1);
+	return result;
+}
