@@ -6,7 +6,7 @@
  *   R's data            its static variables: builtin constants, environments, handler and restart stacks, R_PreciousList,
  *                       R_ReturnedValue, R_VStack (R_alloc), … . Most have no symbols, so all words of the data that point to nodes
  *                       are roots, but two that R takes for weak: R_StringHash, a list of CHARSXPs, which no other list is, and
- *                       R_weak_refs, a weak reference.
+ *                       R_weak_refs, a weak reference; and yylval, which the parser leaves behind.
  *   symbols             are never collected; all SYMSXPs in pages
  *   contexts, R_PPStack, the byte-code interpreter's stack: up to their tops
  *   graphics devices    in blocks of malloc that R's data points to, or those do: small ones are searched for nodes
@@ -257,7 +257,8 @@ static void mark_root(struct marking *m, const struct lt_r_node *node)
 static void mark_words(struct marking *m, uintptr_t low, uintptr_t high)
 {
 	for (const struct lt_r_node *const *word = (const void *)((low + 7) & ~(uintptr_t)7); (uintptr_t)(word + 1) <= high; word++)
-		mark_root(m, *word);
+		if (word != lt_r.parsed)
+			mark_root(m, *word);
 }
 
 /* Words of small blocks that begin at a word in [low, high); to `depth` such blocks. */

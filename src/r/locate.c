@@ -108,6 +108,7 @@ static const struct variable variables[] = {
 	{ "R_PPStack", offsetof(struct lt_r_runtime, protect_stack), true },
 	{ "R_PPStackTop", offsetof(struct lt_r_runtime, protect_top), true },
 	{ "R_BCNodeStackTop", offsetof(struct lt_r_runtime, node_stack_top), true },
+	{ "Rf_yylval", offsetof(struct lt_r_runtime, parsed), true },
 };
 enum { n_variables = sizeof(variables) / sizeof(*variables) };
 

@@ -101,6 +101,7 @@ struct lt_r_runtime {
 	const struct lt_r_node *const *const *protect_stack;
 	const int *protect_top;
 	const char *const *node_stack_top;
+	const struct lt_r_node *const *parsed; /* the parser's yylval: stale, and no root of R's */
 };
 extern struct lt_r_runtime lt_r;
 
