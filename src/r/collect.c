@@ -21,7 +21,8 @@
  * longjmp to R's top level, does nothing under R_GCEnabled = FALSE, and must not be called in the middle of an allocation or in a
  * signal handler. None of that matters here: nothing is called, so any moment will do at which the lists are whole.
  *
- * Invariants: a node is read only if one begins there (nodes.h); each is put on the list of work once.
+ * Invariants: a node is read only if one begins there (nodes.h), for stale words may lead to a node that is free, and that to what
+ * is no node any more; each is put on the list of work once.
  * Threads: one, in a copy. Failure: -errno and a note.
  */
 #include "r/r.h"
@@ -36,8 +37,11 @@ enum {
 	HEADS = 16,           /* lists of weak references; R has one */
 	DEVICE_MAX = 16384,   /* bytes of a block in which R keeps nodes: GEDevDesc, DevDesc, and their drivers' structures */
 	CONTEXTS_MAX = 10000000,
+	STRANGE = 64,         /* one strange pointer per so many nodes at the most: no layout that is wrong has so few */
 	BETWEEN = 16,         /* bytes of a context between its jump buffer and callfun */
 };
+
+#define LENGTH_MAX (INT64_C(1) << 44)
 
 struct list {
 	const struct lt_r_node **all;
@@ -138,16 +142,33 @@ static bool is_of(const struct marking *m, const struct lt_r_node *node, enum lt
 	return is_node(m, node) && lt_r_type_of(node) == type;
 }
 
+/* Elements of `size` bytes; a small vector can't have more than its class has room for. */
+static int64_t length_of(struct marking *m, const struct lt_r_node *vector, unsigned size)
+{
+	unsigned class = vector->info >> 29 & 7;
+	int64_t length = vector->vector.length;
+	int64_t room = class < LT_R_SMALL_CLASSES ? (lt_r_node_size(class) - LT_R_VECTOR_DATA) / size : LENGTH_MAX;
+
+	if (lt_likely(length >= 0 && length <= room))
+		return length;
+	m->strange++;
+	return 0;
+}
+
 static void mark_elements(struct marking *m, const struct lt_r_node *vector)
 {
-	for (int64_t i = 0; i < vector->vector.length; i++)
+	int64_t length = length_of(m, vector, 8);
+
+	for (int64_t i = 0; i < length; i++)
 		mark(m, lt_r_element(vector, i));
 }
 
 /* A CHARSXP holds nothing: it is not even read. */
 static void mark_strings(struct marking *m, const struct lt_r_node *vector)
 {
-	for (int64_t i = 0; i < vector->vector.length; i++)
+	int64_t length = length_of(m, vector, 8);
+
+	for (int64_t i = 0; i < length; i++)
 		take(m, lt_r_element(vector, i));
 }
 
@@ -200,7 +221,7 @@ static void expand(struct marking *m, const struct lt_r_node *node)
 			note_range(m, (uintptr_t)&node->list.car, (uintptr_t)(&node->list.car + 1));
 		break;
 	case LT_R_RAW:
-		note_range(m, (uintptr_t)lt_r_chars(node), (uintptr_t)lt_r_chars(node) + ((uint64_t)node->vector.length & ~7ull));
+		note_range(m, (uintptr_t)lt_r_chars(node), (uintptr_t)lt_r_chars(node) + ((uintptr_t)length_of(m, node, 1) & ~7ul));
 		break;
 	case LT_R_WEAK_REFERENCE:
 		for (unsigned i = 0; m->second_class && i < 3; i++)
@@ -228,11 +249,12 @@ static void drain(struct marking *m)
 }
 
 /* R_StringHash: marked without its elements, of which R has taken away those that are garbage. */
-static bool is_string_table(const struct marking *m, const struct lt_r_node *node)
+static bool is_string_table(struct marking *m, const struct lt_r_node *node)
 {
 	if (lt_r_type_of(node) != LT_R_LIST || lt_r_is_alternative(node))
 		return false;
-	for (int64_t i = 0; i < node->vector.length; i++) {
+	int64_t length = length_of(m, node, 8);
+	for (int64_t i = 0; i < length; i++) {
 		const struct lt_r_node *element = lt_r_element(node, i);
 
 		if (element != m->nil)
@@ -397,7 +419,8 @@ static int run(struct marking *m, const struct lt_r_layout *layout)
 	m->second_class = true;
 	each_weak(m, queue_pending);
 	drain(m);
-	return m->failed ? -ENOMEM : m->strange ? -EUCLEAN : 0;
+	m->collection->strange = m->strange;
+	return m->failed ? -ENOMEM : m->strange > m->marked / STRANGE ? -EUCLEAN : 0;
 }
 
 static const char *note_of(int error)
@@ -419,7 +442,7 @@ int lt_r_collect(struct lt_r_collection *c)
 	int error = -ENODATA;
 
 	c->live = c->garbage = (struct lt_r_ranges){ 0 };
-	c->pending = 0;
+	c->pending = c->strange = 0;
 	if (lt_r_present() && !layout)
 		error = -ENOTSUP;
 	if (!lt_r_present() || !layout)

@@ -87,6 +87,7 @@ struct lt_r_collection {
 	struct lt_r_ranges live;    /* in live nodes */
 	struct lt_r_ranges garbage; /* in nodes that only garbage holds which waits for its finalizer */
 	uint64_t pending;           /* finalizers that would run at R's next collection */
+	uint64_t strange;           /* pointers that lead to no node: 0, unless stale words were taken for roots */
 	const char *note;           /* why it failed; static */
 };
 
