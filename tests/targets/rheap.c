@@ -7,6 +7,7 @@
  *   rheap_compare()        the same after R_gc(), node by node: error, nodes that are live for R and for us, for R only but for the
  *                          symbol table's cells, for us only, those cells, vector cells that R and we count
  *   rheap_make(how)        an external pointer to a new block; how: 0 no finalizer, 1 a C finalizer
+ *   rheap_raw()            a raw vector with the address of a new block in it
  *   rheap_where()          per block made: 0 no node holds it, 1 a live one, 2 garbage that waits for its finalizer; -1 freed
  */
 #include "r/nodes.h"
@@ -39,6 +40,7 @@ static int block_count;
 SEXP rheap_collect(void);
 SEXP rheap_compare(void);
 SEXP rheap_make(SEXP how);
+SEXP rheap_raw(void);
 SEXP rheap_where(void);
 
 static double cells_of(const struct lt_r_node *node)
@@ -229,6 +231,17 @@ SEXP rheap_make(SEXP how)
 		R_RegisterCFinalizerEx(pointer, finalize, FALSE);
 	UNPROTECT(1);
 	return pointer;
+}
+
+SEXP rheap_raw(void)
+{
+	if (block_count == BLOCKS)
+		error("too many");
+	void *block = blocks[block_count++] = calloc(1, 48);
+	SEXP raw = allocVector(RAWSXP, 200);
+	memset(RAW(raw), 0, 200);
+	memcpy(RAW(raw) + 64, &block, sizeof block);
+	return raw;
 }
 
 SEXP rheap_where(void)
