@@ -248,10 +248,10 @@ static void drain(struct marking *m)
 		expand(m, m->work.all[--m->work.count]);
 }
 
-/* R_StringHash: marked without its elements, of which R has taken away those that are garbage. */
+/* R_StringHash, of at least 65536 elements: marked without these, of which R would have taken away those that are garbage. */
 static bool is_string_table(struct marking *m, const struct lt_r_node *node)
 {
-	if (lt_r_type_of(node) != LT_R_LIST || lt_r_is_alternative(node))
+	if (lt_r_type_of(node) != LT_R_LIST || (node->info >> 29 & 7) != LT_R_LARGE_CLASS)
 		return false;
 	int64_t length = length_of(m, node, 8);
 	for (int64_t i = 0; i < length; i++) {
