@@ -2,13 +2,13 @@
  *
  * Finds R's heap in a copy of the process, without R's private symbols.
  *
- * R_GenHeap is a static array of 8 elements, each of which points to artificial nodes (pegs) inside itself: 5 pointers whose values
- * their own places tell, so 40 words in R's data that only this array can hold. It is the truth about pages and large vectors, also about
- * those that were allocated before the tracer looked, or were left out by sampling.
+ * R_GenHeap is a static array of 8 elements, each of which points to artificial nodes (pegs) inside itself: 5 pointers whose
+ * values their own places tell, so 40 words in R's data that only this array can hold. It is the truth about pages and large
+ * vectors, also about those that were allocated before the tracer looked, or were left out by sampling.
  *
  * Pages are found by their list, large vectors by the circular lists they are in. Each list is checked by R's own counts of
- * nodes and pages: if they disagree, R was in the middle of an allocation or a collection, and the caller does without us. Pages
- * themselves are not read for that, but for their first word.
+ * nodes and pages: if they disagree, R was in the middle of an allocation or a collection, and the caller does without us.
+ * Pages themselves are not read for that, but for their first word.
  *
  * Threads: one, in a copy in which nothing else runs. Failure: -errno, nothing is left behind.
  */

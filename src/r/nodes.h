@@ -19,7 +19,7 @@
 #define LT_R_LARGE_CLASS 7
 #define LT_R_CUSTOM_HEAD 32 /* before a vector with an allocator of its own lies that R_allocator_t (R_ext/Rallocators.h) */
 
-/* R_GenHeap[] in memory.c, R 3.6 to 4.5: the same on all 64-bit machines, as the collector was built without EXPEL_OLD_TO_NEW. */
+/* R_GenHeap[] in memory.c, R 3.6 to 4.5: the same on all 64-bit machines, if built without EXPEL_OLD_TO_NEW, as it always is. */
 struct lt_r_class {
 	const struct lt_r_node *old[2], *new, *free;
 	char old_pegs[2][56], new_peg[56];
