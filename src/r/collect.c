@@ -92,16 +92,23 @@ static void mark_blocks(struct lt_r_marking *m, uintptr_t low, uintptr_t high, u
 	}
 }
 
-static void mark_data(struct lt_r_marking *m, const struct lt_r_object *object)
+/* R_GenHeap's own pointers to nodes are none. */
+static void mark_segment(struct lt_r_marking *m, uintptr_t start, uintptr_t end)
 {
 	uintptr_t low = (uintptr_t)m->heap->classes, high = low + LT_R_CLASSES * sizeof(*m->heap->classes);
 
-	if (low < object->data || high > object->data_end)
-		low = high = object->data_end;
-	mark_words(m, object->data, low);
-	mark_words(m, high, object->data_end);
-	mark_blocks(m, object->data, low, 2);
-	mark_blocks(m, high, object->data_end, 2);
+	if (low < start || high > end)
+		low = high = end;
+	mark_words(m, start, low);
+	mark_words(m, high, end);
+	mark_blocks(m, start, low, 2);
+	mark_blocks(m, high, end, 2);
+}
+
+static void mark_data(struct lt_r_marking *m, const struct lt_r_object *object)
+{
+	for (unsigned i = 0; i < object->data_count; i++)
+		mark_segment(m, object->data[i].start, object->data[i].end);
 }
 
 static void mark_symbols(struct lt_r_marking *m)

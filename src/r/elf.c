@@ -22,7 +22,7 @@ static uintptr_t relocated(const struct lt_r_object *object, uintptr_t pointer)
 
 int lt_r_elf_open(const struct dl_phdr_info *info, struct lt_r_object *object)
 {
-	struct lt_r_object o = { .base = info->dlpi_addr, .start = UINTPTR_MAX, .text = UINTPTR_MAX, .data = UINTPTR_MAX };
+	struct lt_r_object o = { .base = info->dlpi_addr, .start = UINTPTR_MAX, .text = UINTPTR_MAX };
 	const ElfW(Dyn) *dynamic = NULL;
 
 	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
@@ -37,10 +37,10 @@ int lt_r_elf_open(const struct dl_phdr_info *info, struct lt_r_object *object)
 			o.start = start;
 		if (end > o.end)
 			o.end = end;
-		if (header->p_flags & PF_W && start < o.data)
-			o.data = start;
-		if (header->p_flags & PF_W && end > o.data_end)
-			o.data_end = end;
+		if (header->p_flags & PF_W && o.data_count < sizeof(o.data) / sizeof(*o.data)) {
+			o.data[o.data_count].start = start;
+			o.data[o.data_count++].end = end;
+		}
 		if (!(header->p_flags & PF_X))
 			continue;
 		if (start < o.text)
@@ -50,8 +50,6 @@ int lt_r_elf_open(const struct dl_phdr_info *info, struct lt_r_object *object)
 	}
 	if (!dynamic)
 		return -ENOENT;
-	if (!o.data_end)
-		o.data = 0;
 	for (; dynamic->d_tag != DT_NULL; dynamic++) {
 		uintptr_t pointer = relocated(&o, dynamic->d_un.d_ptr);
 

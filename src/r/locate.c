@@ -132,7 +132,7 @@ static int visit(struct dl_phdr_info *info, size_t size, void *argument)
 	for (unsigned i = 0; i < n_variables; i++)
 		if (!search->address[i] && !lt_r_elf_find(&object, variables[i].name, &symbol)) {
 			search->address[i] = symbol.address;
-			if (!search->variables.data_end)
+			if (!search->variables.end)
 				search->variables = object;
 		}
 	if (search->found || lt_r_elf_find(&object, "Rf_allocVector3", &code) || !code.size ||
@@ -205,7 +205,7 @@ static void adopt(struct search *search)
 
 	lt_r.version = code ? code : file;
 	lt_r.object = search->object;
-	lt_r.variables_object = search->variables.data_end ? search->variables : search->object;
+	lt_r.variables_object = search->variables.end ? search->variables : search->object;
 	lt_r.allocate_vector = search->allocate_vector;
 	lt_r.stack_top = find_stack_top();
 	lt_r.probation = LT_R_PROBATION;

@@ -25,12 +25,11 @@ static bool is_class(const struct lt_r_class *class)
 	       (const char *)class->old_to_new[1] == class->old_to_new_pegs[1];
 }
 
-static const struct lt_r_class *find_classes(const struct lt_r_object *object)
+static const struct lt_r_class *find_in(uintptr_t low, uintptr_t high)
 {
 	const size_t size = LT_R_CLASSES * sizeof(struct lt_r_class);
-	uintptr_t at = (object->data + 7) & ~(uintptr_t)7;
 
-	for (; object->data_end > at && object->data_end - at >= size; at += 8) {
+	for (uintptr_t at = (low + 7) & ~(uintptr_t)7; high > at && high - at >= size; at += 8) {
 		const struct lt_r_class *classes = (const struct lt_r_class *)at;
 		unsigned n = 0;
 
@@ -40,6 +39,15 @@ static const struct lt_r_class *find_classes(const struct lt_r_object *object)
 			return classes;
 	}
 	return NULL;
+}
+
+static const struct lt_r_class *find_classes(const struct lt_r_object *object)
+{
+	const struct lt_r_class *classes = NULL;
+
+	for (unsigned i = 0; i < object->data_count && !classes; i++)
+		classes = find_in(object->data[i].start, object->data[i].end);
+	return classes;
 }
 
 static int set_start(struct lt_r_heap *heap, uintptr_t address)

@@ -141,8 +141,9 @@ static void create(uint32_t version)
 	world.nil->attributes = world.nil->list.car = world.nil->list.cdr = world.nil->list.tag = world.nil;
 	node_stack_top = world.node_stack_end - world.layout->node_stack;
 	lt_r.present = true;
-	lt_r.object.data = (uintptr_t)&data;
-	lt_r.object.data_end = (uintptr_t)(&data + 1);
+	lt_r.object.data[0].start = (uintptr_t)&data;
+	lt_r.object.data[0].end = (uintptr_t)(&data + 1);
+	lt_r.object.data_count = 1;
 	lt_r.variables_object = lt_r.object;
 	lt_r.protect_stack = &protect_stack;
 	lt_r.protect_top = &protect_top;
