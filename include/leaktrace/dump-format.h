@@ -285,8 +285,8 @@ enum leaktrace_verdict_state {
 };
 
 enum leaktrace_verdict_flag {
-	LEAKTRACE_VERDICT_R_EXACT = 1u << 0, /* after a full R_gc() R's heap was scanned node by node; without it R's pages were
-	                                        scanned as any other memory */
+	LEAKTRACE_VERDICT_R_EXACT = 1u << 0, /* of R's heap only nodes that R can still get at were scanned; without it R's pages
+	                                        were scanned as any other memory */
 };
 
 /* A classification. Its blocks are the BLOCKS of its generation in the same file; they count when state is DONE. */

@@ -60,4 +60,47 @@ bool lt_r_is_preparation(const void *message);
  * large vector (R's memory.c), not by C code that happens to be in libR. */
 bool lt_r_heap_block(uintptr_t return_address, size_t size);
 
+/* ---- What of R's heap is garbage; see collect.c. Only in a copy of the process, where nothing else runs. ---- */
+
+/* Aligned words in a node of R's that may be pointers to blocks that aren't R's: the address of an external pointer, the bytes of a
+ * raw vector. No other words of R's heap are. */
+struct lt_r_range {
+	uintptr_t low, high;
+};
+
+struct lt_r_ranges {
+	struct lt_r_range *all;
+	size_t count, room;
+};
+
+struct lt_r_collection {
+	/* given */
+	/* 0: R's thread has called us, from code where R might have collected too. Else it was stopped anywhere, this is its stack
+	 * pointer, and what its stack points to is kept. */
+	uintptr_t stack;
+	/* Size of the recorded block that begins at `address`, 0: none. NULL: graphics devices keep nothing (they are the only
+	 * roots of R's in blocks of malloc). */
+	size_t (*block)(uintptr_t address, void *arg);
+	void *arg;
+
+	/* results */
+	struct lt_r_ranges live;    /* in live nodes */
+	struct lt_r_ranges garbage; /* in nodes that only garbage holds which waits for its finalizer */
+	uint64_t pending;           /* finalizers that would run at R's next collection */
+	uint64_t strange;           /* pointers that lead to no node: 0, unless stale words were taken for roots */
+	const char *note;           /* why it failed; static */
+};
+
+/* Which nodes can R still get at? Writes nothing into R's memory, and calls nothing of R's. Returns 0, -ENODATA (no R, or it has
+ * not started), -ENOTSUP (a version or build that isn't known), -EBUSY (R was in the middle of an allocation or a collection),
+ * -EUCLEAN (something isn't laid out as expected), -ENOMEM; then there are no results. It may crash where R's memory is damaged:
+ * the caller may then go on as if it had failed, for it leaves nothing half done but memory of the tracer's. */
+int lt_r_collect(struct lt_r_collection *collection);
+
+/* After lt_r_collect(): the block is R's own heap, a page of nodes or a large vector, garbage or not: R has not lost it, and what
+ * points to others in it is in the ranges. */
+bool lt_r_owns(uintptr_t block);
+
+void lt_r_collect_end(struct lt_r_collection *collection);
+
 #endif
