@@ -26,7 +26,9 @@ const struct lt_builtin lt_builtins[] = {
 	{"^ld-2.", "__tls_get_addr$", NULL, NULL, POSSIBLE},
 
 	/* The environment: what setenv() stored may still be in use by whoever called getenv(), so libc never frees it, not
-	 * even when it is replaced. Of putenv() only the array; the string is the caller's. */
+	 * even when it is replaced. Of putenv() only the array; the string is the caller's. Both jump to a function that has
+	 * a name only where libc's debug information is there. */
+	{"^libc.so.", "^__add_to_environ$", NULL, NULL, ANY},
 	{"^libc.so.", "setenv$", NULL, NULL, ANY},
 	{"^libc.so.", "putenv$", NULL, NULL, ANY},
 	/* Loaded locales, and message catalogues, stay for the process's life; the time zone's names until it is changed. */
@@ -74,6 +76,9 @@ const struct lt_builtin lt_builtins[] = {
 	/* Languages are interned likewise; what is handed out points behind the head of the block. */
 	{"^libpango-1.0.so", "^pango_language_from_string$", "^libglib-2.0.so", NULL, ANY},
 
+	/* Fontconfig's current configuration, which its own functions load at first use and keep. (A program that calls this
+	 * function by itself gets a configuration of its own, to be freed.) Parts of it are found by distances, see below. */
+	{"^libfontconfig.so", "^FcInitLoadConfigAndFonts$", "^libexpat.so ^libfreetype.so", "^libfontconfig.so", ANY},
 	/* Fontconfig finds the values of a pattern by their distance from it, not by pointers, so memcheck takes them for lost.
 	 * Here only patterns of Pango's cache of fonts, which lives as long as the process; anybody else's are shown. */
 	{"^libfontconfig.so", "^Fc*", "^libexpat.so ^libfreetype.so", "^libpangoft2-1.0.so", ANY},
