@@ -61,7 +61,8 @@ static bool is_common(const struct lt_shown_frame *frame)
 /* Start-up code lies below every stack. */
 static bool is_start(const char *function)
 {
-	static const char *const functions[] = {"main", "_start", "_init", "start_thread", "__clone", "clone", "clone3", "__clone3"};
+	static const char *const functions[] = {"main", "_start", "_init", "start_thread", "clone", "__clone", "clone3",
+						"__clone3"};
 
 	for (size_t i = 0; i < sizeof functions / sizeof *functions; i++)
 		if (strcmp(function, functions[i]) == 0)
@@ -92,13 +93,13 @@ static char *make_rule(const struct lt_intern *intern, const struct lt_site *sit
 	uint32_t call = 0;
 
 	for (size_t i = stack->function; i < stack->count; i++)
-		if (stack->frames[i].function && !is_common(&stack->frames[i]) &&
-		    !is_start(stack->frames[i].function))
+		if (stack->frames[i].function && !is_common(&stack->frames[i]) && !is_start(stack->frames[i].function))
 			return exact_rule("leak:", stack->frames[i].function);
 	for (uint32_t r = site->r; r && !call; r = intern->rframes[r].parent) {
 		const char *namespace = lt_intern_text(intern, intern->rframes[r].namespace);
+		bool anonymous = *lt_intern_text(intern, intern->rframes[r].call) == '<';
 
-		if (*lt_intern_text(intern, intern->rframes[r].call) != '<' && strcmp(namespace, "base") && strcmp(namespace, "compiler"))
+		if (!anonymous && strcmp(namespace, "base") && strcmp(namespace, "compiler"))
 			call = r;
 	}
 	if (call) {

@@ -43,7 +43,8 @@ const struct lt_builtin lt_builtins[] = {
 	 * into the middle. */
 	{"^libgomp.so", "^GOMP_parallel*", NULL, NULL, KEPT | POSSIBLE},
 	{"^libgomp.so", "^GOMP_loop*", NULL, NULL, KEPT | POSSIBLE},
-	/* Its constructor: the environment's settings (OMP_PLACES ...). A stripped one has no name, but only the loader calls it. */
+	/* Its constructor: the environment's settings (OMP_PLACES ...). It has no name in a stripped one, but only the loader
+	 * calls it. */
 	{"^libgomp.so", NULL, NULL, "^ld-linux", KEPT},
 
 	/* The emergency pool: memory for an exception that is thrown when there is none left, taken by a constructor of

@@ -61,13 +61,14 @@ static int match_user(struct lt_suppress_cache *cache, uint32_t node)
 
 	/* Inlined functions are frames too: the innermost first. */
 	for (size_t i = 0; i < (n ? n : 1); i++) {
+		const char *function = n ? frames[i].function : NULL, *file = n ? frames[i].file : NULL;
+
 		for (size_t j = 0; j < cache->suppressions->count; j++) {
 			const struct lt_suppression *rule = &cache->suppressions->rules[j];
 
-			if (rule->type != LT_RULE_LEAK)
-				continue;
-			if (lt_suppress_pattern(rule->pattern, path) || (n && (lt_suppress_pattern(rule->pattern, frames[i].function) ||
-									       lt_suppress_pattern(rule->pattern, frames[i].file))))
+			if (rule->type == LT_RULE_LEAK &&
+			    (lt_suppress_pattern(rule->pattern, path) || lt_suppress_pattern(rule->pattern, function) ||
+			     lt_suppress_pattern(rule->pattern, file)))
 				return (int)j;
 		}
 	}
@@ -141,7 +142,8 @@ static int match_call(struct lt_suppress_cache *cache, uint32_t r)
 {
 	const struct lt_rnode *node = &cache->intern->rframes[r];
 	const char *namespace = lt_intern_text(cache->intern, node->namespace);
-	LT_AUTO_FREE char *call = lt_xasprintf("%s%s%s", namespace, *namespace ? "::" : "", lt_intern_text(cache->intern, node->call));
+	LT_AUTO_FREE char *call = lt_xasprintf("%s%s%s", namespace, *namespace ? "::" : "",
+					       lt_intern_text(cache->intern, node->call));
 
 	for (size_t j = 0; j < cache->suppressions->count; j++) {
 		const struct lt_suppression *rule = &cache->suppressions->rules[j];

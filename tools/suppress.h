@@ -18,8 +18,9 @@
 #include "notes.h"
 
 #define LT_KIND_BIT(kind) (1u << (kind))
-#define LT_KINDS_LEAKS \
-	(LT_KIND_BIT(LT_KIND_DEFINITE) | LT_KIND_BIT(LT_KIND_POSSIBLE) | LT_KIND_BIT(LT_KIND_INDIRECT) | LT_KIND_BIT(LT_KIND_UNKNOWN))
+#define LT_KINDS_LEAKS                                                                                             \
+	(LT_KIND_BIT(LT_KIND_DEFINITE) | LT_KIND_BIT(LT_KIND_POSSIBLE) | LT_KIND_BIT(LT_KIND_INDIRECT) |           \
+	 LT_KIND_BIT(LT_KIND_UNKNOWN))
 
 /* An entry of the built-in list. It matches a frame by its module and its function, and only if all frames inside of that
  * one are the module's own, those of libc, the loader and libstdc++, or of `inner`: what the function calls back is the
