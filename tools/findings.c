@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Findings are taken from all rows of the selected processes, whatever --kind, --min-bytes and --top show of them.
+ * Findings are taken from all rows of the selected processes, whatever --kind, --min-bytes and --top show of them; what is
+ * suppressed has no row.
  */
 #include "findings.h"
 
@@ -29,7 +30,7 @@ static int parse_one(char *text, struct lt_fail_on *fail_on)
 		return 0;
 	}
 	kind = lt_kind_parse(text, strlen(text));
-	if (kind < 0)
+	if (kind < 0 || kind == LT_KIND_SUPPRESSED)
 		return -EINVAL;
 	fail_on->set[kind] = true;
 	fail_on->bytes[kind] = bytes;

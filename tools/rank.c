@@ -45,7 +45,7 @@ static int compare_rows(const void *a, const void *b, void *data)
 	return order ? order : lt_intern_compare_r(intern, s->r, t->r);
 }
 
-static void sum_totals(struct lt_model *model, const struct lt_row *row)
+static void add_to_totals(struct lt_model *model, const struct lt_row *row)
 {
 	struct lt_amount *total = &model->totals[row->kind], *native = &model->native_totals[row->kind];
 
@@ -55,6 +55,18 @@ static void sum_totals(struct lt_model *model, const struct lt_row *row)
 		return;
 	native->bytes = lt_add(native->bytes, row->live.bytes);
 	native->blocks = lt_add(native->blocks, row->live.blocks);
+}
+
+void lt_rank_totals(struct lt_model *model)
+{
+	for (int kind = 0; kind < LT_KIND_COUNT; kind++) {
+		if (kind == LT_KIND_SUPPRESSED)
+			continue;
+		model->totals[kind] = (struct lt_amount){0, 0};
+		model->native_totals[kind] = (struct lt_amount){0, 0};
+	}
+	for (size_t i = 0; i < model->row_count; i++)
+		add_to_totals(model, &model->rows[i]);
 }
 
 /* One pair for each (site, kind, process), in this order; a site can come twice from one process (a module that was loaded
@@ -133,9 +145,8 @@ void lt_rank_rows(struct lt_model *model)
 	}
 	if (model->row_count)
 		qsort_r(model->rows, model->row_count, sizeof *model->rows, compare_rows, model);
-	for (size_t i = 0; i < model->row_count; i++) {
+	for (size_t i = 0; i < model->row_count; i++)
 		model->rows[i].rank = (uint32_t)i + 1;
-		sum_totals(model, &model->rows[i]);
-	}
+	lt_rank_totals(model);
 	rank_blocks(model);
 }

@@ -194,6 +194,29 @@ static json_t *make_totals(const struct lt_report *report)
 	return totals;
 }
 
+/* Those that had hits. */
+static json_t *make_suppressions(const struct lt_suppressions *suppressions)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; suppressions && i < suppressions->count; i++) {
+		const struct lt_suppression *rule = &suppressions->rules[i];
+		LT_AUTO_FREE char *template = NULL;
+		json_t *object;
+
+		if (!rule->sites)
+			continue;
+		template = lt_suppression_text(rule);
+		object = make_amount(rule->hits.bytes, rule->hits.blocks);
+		json_object_set_new(object, "template", string(template));
+		json_object_set_new(object, "file", string_or_null(rule->source));
+		json_object_set_new(object, "line", rule->line ? number(rule->line) : json_null());
+		json_object_set_new(object, "sites", number(rule->sites));
+		json_array_append_new(list, object);
+	}
+	return list;
+}
+
 static json_t *make_native(const struct lt_stack *stack)
 {
 	json_t *list = json_array();
@@ -369,6 +392,7 @@ void lt_render_json(struct lt_report *report, FILE *out)
 		if (report->merge->processes[i].loaded && lt_model_selected(report->model, i))
 			emit(out, processes++ ? ",\n" : "\n", make_process(report, &report->merge->processes[i]));
 	emit(out, "],\n\"totals\":", make_totals(report));
+	emit(out, ",\n\"suppressions\":", make_suppressions(report->options->suppressions));
 	if (report->options->by != LT_BY_SITE) {
 		size_t groups = lt_report_shown(report, report->group_count);
 

@@ -105,6 +105,8 @@ report --kind=lost
 report --kind=
 report --min-bytes 1x
 report --fail-on definite:x
+report --fail-on suppressed
+report --kind=suppressed
 report --process 999999 $work/a
 report --blocks=3
 report $work/none
