@@ -84,4 +84,9 @@ void lt_render_text_blocks(struct lt_report *report, FILE *out);
 void lt_render_json(struct lt_report *report, FILE *out);
 void lt_render_csv(struct lt_report *report, FILE *out);
 
+/* Parts of them, for what is drawn elsewhere: native frames and R calls of a site side by side; texts of CSV. */
+void lt_render_text_stacks(struct lt_report *report, const struct lt_site *site, FILE *out);
+void lt_render_csv_field(FILE *out, const char *text);
+void lt_render_csv_stacks(struct lt_report *report, const struct lt_site *site, FILE *out);
+
 #endif
