@@ -109,7 +109,8 @@ static int run(const struct lt_command *command, int argc, char **argv)
 
 static const struct lt_option options[] = {
 	{"format", "text|json|csv", "how to write the result (text)", 0},
-	{"kind", "KIND,...", "compare only these kinds (all but reachable): definite, indirect, possible,\nreachable, unknown", 0},
+	{"kind", "KIND,...", "compare only these kinds: definite, indirect, possible, reachable, unknown\n"
+	 "(all but reachable)", 0},
 	{"all", NULL, "also what is reachable, and R's own heap row by row", 0},
 	{"top", "N", "the first N rows only (text: 20; json, csv: all)", 0},
 	{"min-bytes", "N", "only rows that changed by N bytes or more (64k, 1m ...)", 0},
@@ -124,9 +125,9 @@ const struct lt_command lt_command_diff = {
 	.arguments = "A B",
 	.summary = "Show what is new, grown, shrunk and gone between two sessions",
 	.help = "A and B are a session directory or a dump each; what is new is in B and not in A. Sites are matched by functions,\n"
-		"modules and R calls, not by lines or addresses, so a rebuild of the program compares well. Bytes are what is live\n"
-		"at the end, over all processes. Rows come by size of the change, definite leaks first. --fail-on counts native\n"
-		"memory that is definite, possible or unknown (or of --kind).\n",
+		"modules and R calls, not by lines or addresses, so a rebuild of the program compares well. Bytes are what is\n"
+		"live at the end, over all processes. Rows come by size of the change, definite leaks first. --fail-on counts\n"
+		"native memory that is definite, possible or unknown (or of --kind).\n",
 	.options = options,
 	.run = run,
 };

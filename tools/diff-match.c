@@ -86,14 +86,16 @@ static uint32_t word(struct lt_diff *diff, const char *a, size_t a_length, const
 
 static uint32_t frame_word(struct lt_diff *diff, const struct lt_shown_frame *frame, bool rebuilt)
 {
-	const char *base;
+	const char *base, *offset;
 	size_t length = base_name(frame->path, &base);
 
 	if (frame->function)
 		return word(diff, frame->function, plain_length(frame->function), base, length);
 	if (!*frame->path)
 		return word(diff, "", 0, NO_MODULE, strlen(NO_MODULE));
-	return word(diff, frame->label, rebuilt ? 0 : strlen(frame->label), base, length);
+	/* Of the label the offset: its name of the module may be cut. */
+	offset = strrchr(frame->label, '+');
+	return rebuilt || !offset ? word(diff, "", 0, base, length) : word(diff, offset, strlen(offset), base, length);
 }
 
 /* A part that the compiler split off a function, called by what remained of it: in another build it is one function. */

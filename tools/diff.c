@@ -5,6 +5,7 @@
  * What is compared are live bytes and blocks over all processes, of what may leak: definite, possible, indirect and unknown.
  * Reachable memory is what a program holds on purpose, and differs from run to run. But where one side is unknown (its process
  * was killed, say), what is reachable there is in it: of such a row all kinds count, or it would be gone for no reason.
+ * Where the number of processes differs, rows that differ by this alone come last.
  * R's own heap differs between any two runs: R decides when it collects. It is one total, unless all is asked for.
  */
 #include "diff.h"
@@ -49,11 +50,36 @@ int64_t lt_diff_blocks(const struct lt_diff_row *row)
 	return difference(row->half[0].live.blocks, row->half[1].live.blocks);
 }
 
+struct holder {
+	size_t row;
+	uint32_t process;
+};
+
+static int compare_holders(const void *a, const void *b)
+{
+	const struct holder *x = a, *y = b;
+
+	if (x->row != y->row)
+		return x->row < y->row ? -1 : 1;
+	return x->process < y->process ? -1 : x->process > y->process;
+}
+
+/* A process can hold several sites of a row, and each in several kinds. */
+static void count_processes(struct lt_diff *diff, unsigned side, struct holder *holders, size_t count)
+{
+	if (count)
+		qsort(holders, count, sizeof *holders, compare_holders);
+	for (size_t i = 0; i < count; i++)
+		if (!i || compare_holders(&holders[i - 1], &holders[i]))
+			diff->rows[holders[i].row].half[side].processes++;
+}
+
 /* All rows of one side. A site comes once for each kind; its key is made once. */
 static void add_side(struct lt_diff *diff, unsigned side)
 {
 	const struct lt_model *model = diff->sides[side].model;
-	size_t *rows = lt_xcalloc(model->site_count, sizeof *rows);
+	size_t *rows = lt_xcalloc(model->site_count, sizeof *rows), count = 0, room = 0;
+	struct holder *holders = NULL;
 
 	for (size_t i = 0; i < model->row_count; i++) {
 		const struct lt_row *row = &model->rows[i];
@@ -84,8 +110,14 @@ static void add_side(struct lt_diff *diff, unsigned side)
 			half->site = row->site;
 			half->site_bytes = row->live.bytes;
 		}
+		for (size_t j = 0; j < row->pair_count; j++) {
+			LT_GROW(holders, count, room);
+			holders[count++] = (struct holder){rows[row->site] - 1, model->pairs[row->first_pair + j].process};
+		}
 		lt_report_progress(i + 1, model->row_count + 1);
 	}
+	count_processes(diff, side, holders, count);
+	free(holders);
 	free(rows);
 	lt_report_progress(1, 1);
 }
@@ -104,6 +136,14 @@ static unsigned compared_kinds(const struct lt_diff *diff, const struct lt_diff_
 static enum lt_change compare(uint64_t a, uint64_t b)
 {
 	return a < b ? LT_CHANGE_GROWN : a > b ? LT_CHANGE_SHRUNK : LT_CHANGE_UNCHANGED;
+}
+
+/* More workers hold more: what each sets up at its start says nothing about what changed. */
+static bool same_each(const struct lt_diff_half *a, const struct lt_diff_half *b)
+{
+	return a->processes && b->processes && a->processes != b->processes && !a->growth_bytes && !b->growth_bytes &&
+	       (__uint128_t)a->live.bytes * b->processes == (__uint128_t)b->live.bytes * a->processes &&
+	       (__uint128_t)a->live.blocks * b->processes == (__uint128_t)b->live.blocks * a->processes;
 }
 
 static void judge(struct lt_diff *diff, struct lt_diff_row *row)
@@ -135,6 +175,7 @@ static void judge(struct lt_diff *diff, struct lt_diff_row *row)
 		row->change = LT_CHANGE_NEW;
 	else
 		row->change = a->bytes != b->bytes ? compare(a->bytes, b->bytes) : compare(a->blocks, b->blocks);
+	row->same_each = same_each(&row->half[0], &row->half[1]);
 }
 
 static enum lt_kind row_kind(const struct lt_diff_row *row)
@@ -152,6 +193,8 @@ static int compare_shown(const void *a, const void *b, void *data)
 		return x->r_heap ? 1 : -1;
 	if (x_definite != y_definite)
 		return x_definite ? -1 : 1;
+	if (x->same_each != y->same_each)
+		return x->same_each ? 1 : -1;
 	if (x_change != y_change)
 		return x_change > y_change ? -1 : 1;
 	x_change = llabs(lt_diff_blocks(x));
@@ -269,6 +312,13 @@ static void name_site(const struct lt_diff *diff, const struct lt_diff_row *row,
 	lt_stack_clear(&stack);
 }
 
+/* What grew by the names that are there may be another site where names are missing: it counts as new too. */
+static bool counts_as(const struct lt_diff_row *row, enum lt_change change)
+{
+	return row->change == change ||
+	       (change == LT_CHANGE_NEW && row->change == LT_CHANGE_GROWN && row->match == LT_MATCH_SHAPE);
+}
+
 /* --top and --min-bytes say what is shown, not what is found. */
 static bool find(const struct lt_diff *diff, enum lt_change change, uint64_t bound)
 {
@@ -281,7 +331,7 @@ static bool find(const struct lt_diff *diff, enum lt_change change, uint64_t bou
 		struct lt_diff_row *row = &diff->rows[i];
 		struct lt_amount amount = found_in(diff, row);
 
-		if (row->change != change || row->r_heap || (!amount.bytes && !amount.blocks))
+		if (!counts_as(row, change) || row->r_heap || (!amount.bytes && !amount.blocks))
 			continue;
 		add(&total, &amount);
 		found[count++] = row;

@@ -28,8 +28,9 @@ struct lt_diff_options {
 
 /* What one side holds of a row's sites. */
 struct lt_diff_half {
-	uint32_t sites;	/* that the key stands for; 0: none on this side */
-	uint32_t site;	/* the largest of them: its stacks are shown */
+	uint32_t sites; /* that the key stands for; 0: none on this side */
+	uint32_t site;  /* the largest of them: its stacks are shown */
+	uint32_t processes; /* that hold something of it */
 	uint64_t site_bytes;
 	struct lt_amount kinds[LT_KIND_COUNT];
 	struct lt_amount live; /* of the kinds that are compared */
@@ -43,6 +44,7 @@ struct lt_diff_row {
 	bool r_heap;
 	enum lt_match match;
 	enum lt_change change;
+	bool same_each; /* there are more or fewer processes, but each holds the same, and tasks add nothing */
 	struct lt_diff_half half[2];
 };
 

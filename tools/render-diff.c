@@ -89,7 +89,8 @@ static void text_growth(const struct lt_diff_row *row, FILE *out)
 		const struct lt_diff_half *half = &row->half[side];
 
 		/* Without a site there is no growth either; with one in processes that count no tasks, nobody knows. */
-		fprintf(out, "%s%s", side ? " -> " : "", half->has_growth || !half->sites ? lt_out_mean(number, half->growth_bytes) : "?");
+		fprintf(out, "%s%s", side ? " -> " : "",
+			half->has_growth || !half->sites ? lt_out_mean(number, half->growth_bytes) : "?");
 	}
 }
 
@@ -107,6 +108,8 @@ static void text_row(struct lt_diff *diff, const struct lt_diff_row *row, size_t
 	text_growth(row, out);
 	fprintf(out, "; %s%s%s%s", kind_name(a), *kind_name(a) && *kind_name(b) && a->kind != b->kind ? " -> " : "",
 		*kind_name(a) && a->kind == b->kind ? "" : kind_name(b), row->r_heap ? "; R's heap" : "");
+	if (row->same_each)
+		fprintf(out, "; the same in each process, %" PRIu32 " -> %" PRIu32, a->processes, b->processes);
 	fputs(row->match == LT_MATCH_SHAPE ? "; matched by shape\n" : row->match == LT_MATCH_FUNCTION ? "; matched by function\n" :
 	      "\n", out);
 	lt_render_text_stacks(&diff->sides[side], lt_diff_site(diff, row), out);
@@ -174,6 +177,9 @@ static json_t *json_row(struct lt_diff *diff, const struct lt_diff_row *row)
 	json_object_set_new(object, "matched", a->sites && b->sites ? lt_json_string(lt_match_names[row->match]) : json_null());
 	json_object_set_new(object, "growth_per_task_a", lt_json_growth(a->has_growth, a->growth_bytes, a->growth_blocks));
 	json_object_set_new(object, "growth_per_task_b", lt_json_growth(b->has_growth, b->growth_bytes, b->growth_blocks));
+	json_object_set_new(object, "processes_a", json_integer(a->processes));
+	json_object_set_new(object, "processes_b", json_integer(b->processes));
+	json_object_set_new(object, "same_in_each_process", json_boolean(row->same_each));
 	json_object_set_new(object, "native", lt_json_native(&stack));
 	json_object_set_new(object, "r", lt_json_r(report->merge->intern, site->r));
 	lt_stack_clear(&stack);
@@ -206,8 +212,8 @@ static void render_csv(struct lt_diff *diff, FILE *out)
 {
 	size_t shown = limit(diff);
 
-	fputs("state,kind_a,kind_b,r_heap,bytes_a,bytes_b,blocks_a,blocks_b,growth_bytes_per_task_a,growth_blocks_per_task_a,"
-	      "growth_bytes_per_task_b,growth_blocks_per_task_b,function,module,native,r\n", out);
+	fputs("state,kind_a,kind_b,r_heap,bytes_a,bytes_b,blocks_a,blocks_b,processes_a,processes_b,growth_bytes_per_task_a,"
+	      "growth_blocks_per_task_a,growth_bytes_per_task_b,growth_blocks_per_task_b,function,module,native,r\n", out);
 	for (size_t i = 0; i < shown; i++) {
 		const struct lt_diff_row *row = diff->shown[i];
 		const struct lt_diff_half *a = &row->half[0], *b = &row->half[1];
@@ -218,9 +224,9 @@ static void render_csv(struct lt_diff *diff, FILE *out)
 
 		lt_stack_make(report->symbols, report->merge->intern, site->native, &stack);
 		function = lt_stack_function(&stack);
-		fprintf(out, "%s,%s,%s,%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",", lt_change_names[row->change],
-			kind_name(a), kind_name(b), row->r_heap ? "true" : "false", a->live.bytes, b->live.bytes, a->live.blocks,
-			b->live.blocks);
+		fprintf(out, "%s,%s,%s,%s,%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%" PRIu32 ",%" PRIu32 ",",
+			lt_change_names[row->change], kind_name(a), kind_name(b), row->r_heap ? "true" : "false", a->live.bytes,
+			b->live.bytes, a->live.blocks, b->live.blocks, a->processes, b->processes);
 		csv_growth(a, out);
 		csv_growth(b, out);
 		lt_render_csv_field(out, function ? lt_frame_name(function) : "");
