@@ -17,7 +17,7 @@
 #include "diff.h"
 #include "dump_builder.h"
 
-#define FILES 8
+#define FILES 12
 #define NAMED __attribute__((noinline, noclone, used))
 
 /* Bodies differ, or a linker could fold them. */
@@ -49,6 +49,7 @@ struct fixture {
 	struct lt_diff diff;
 	bool made;
 	struct db *dbs[2];
+	enum lt_kind kinds[2]; /* of all that the side holds; LT_KIND_DEFINITE: as read */
 };
 
 static int find_self(struct dl_phdr_info *info, size_t size, void *data)
@@ -122,6 +123,8 @@ static void open_side(struct fixture *f, int side, char *const *paths, size_t co
 		assert_int_equal(lt_merge_add(f->merges[side], paths[i]), 0);
 	lt_merge_select(f->merges[side]);
 	assert_int_equal(lt_report_make(f->merges[side], &f->report, &f->notes, &f->sides[side]), 0);
+	for (size_t i = 0; f->kinds[side] && i < f->sides[side].model->row_count; i++)
+		f->sides[side].model->rows[i].kind = f->kinds[side];
 }
 
 static void compare_files(struct fixture *f, char *const *a, size_t a_count, char *const *b, size_t b_count)
@@ -360,6 +363,52 @@ static void r_heap_is_one_total(void **state)
 	assert_false(lt_diff_findings(&f->diff, &fail_on));
 }
 
+static void reachable_memory_is_not_compared(void **state)
+{
+	struct fixture *f = *state;
+	struct lt_diff_fail_on fail_on = {0};
+
+	site(f->dbs[0], hidden(f->dbs[0], 0, "/libfoo.so", "12345678", 0x100), 0, 1, 10);
+	site(f->dbs[1], hidden(f->dbs[1], 0, "/libfoo.so", "12345678", 0x200), 0, 1, 20);
+	f->kinds[0] = f->kinds[1] = LT_KIND_REACHABLE;
+	compare_dumps(f);
+	assert_changes(f, 0, 0, 0, 0, 0);
+	assert_int_equal(f->diff.aside.live[0].bytes, 10);
+	assert_int_equal(f->diff.aside.live[1].bytes, 20);
+	assert_int_equal(lt_diff_fail_on_parse("new", &fail_on), 0);
+	f->options.all = true;
+	compare_dumps(f);
+	assert_changes(f, 1, 0, 0, 1, 0);
+	assert_false(lt_diff_findings(&f->diff, &fail_on));
+	f->options.all = false;
+	f->options.kinds = 1u << LT_KIND_REACHABLE;
+	compare_dumps(f);
+	assert_changes(f, 1, 0, 0, 1, 0);
+	assert_true(lt_diff_findings(&f->diff, &fail_on));
+	f->options.kinds = 1u << LT_KIND_DEFINITE;
+	compare_dumps(f);
+	assert_changes(f, 0, 0, 0, 0, 0);
+}
+
+static void reachable_memory_is_compared_with_unknown(void **state)
+{
+	struct fixture *f = *state;
+	struct lt_diff_fail_on fail_on = {0};
+
+	site(f->dbs[0], hidden(f->dbs[0], 0, "/libfoo.so", "12345678", 0x100), 0, 1, 10);
+	site(f->dbs[1], hidden(f->dbs[1], 0, "/libfoo.so", "12345678", 0x100), 0, 1, 10);
+	f->kinds[1] = LT_KIND_REACHABLE;
+	compare_dumps(f);
+	assert_changes(f, 0, 0, 0, 0, 1);
+	f->kinds[0] = LT_KIND_REACHABLE;
+	f->kinds[1] = LT_KIND_POSSIBLE;
+	compare_dumps(f);
+	assert_changes(f, 1, 0, 0, 0, 0);
+	assert_int_equal(f->diff.shown[0]->half[0].kind, LT_KIND_REACHABLE);
+	assert_int_equal(lt_diff_fail_on_parse("new", &fail_on), 0);
+	assert_true(lt_diff_findings(&f->diff, &fail_on));
+}
+
 static void more_processes_of_the_same_come_last(void **state)
 {
 	struct fixture *f = *state;
@@ -440,6 +489,8 @@ int main(void)
 		TEST(replaced_build_is_matched_by_shape_and_noted),
 		TEST(rows_come_by_size_of_the_change),
 		TEST(r_heap_is_one_total),
+		TEST(reachable_memory_is_not_compared),
+		TEST(reachable_memory_is_compared_with_unknown),
 		TEST(more_processes_of_the_same_come_last),
 		TEST(findings_are_above_their_bound),
 		cmocka_unit_test(wrong_fail_on_is_refused),
