@@ -21,6 +21,7 @@
 #define BIT(kind) (1u << (kind))
 #define LEAKS (BIT(LT_KIND_DEFINITE) | BIT(LT_KIND_POSSIBLE) | BIT(LT_KIND_UNKNOWN))
 #define NAMED 3 /* sites in the line of a finding */
+#define TEXT_LENGTH 16 /* by less a block does not grow, but holds a longer text: the name of a temporary file, say */
 
 const char *const lt_change_names[LT_CHANGE_COUNT] = {"new", "grown", "shrunk", "gone", "unchanged"};
 const char *const lt_match_names[LT_MATCH_COUNT] = {"stack", "shape", "function"};
@@ -315,6 +316,10 @@ static void name_site(const struct lt_diff *diff, const struct lt_diff_row *row,
 /* What grew by the names that are there may be another site where names are missing: it counts as new too. */
 static bool counts_as(const struct lt_diff_row *row, enum lt_change change)
 {
+	uint64_t blocks = row->half[1].live.blocks;
+
+	if (row->change == LT_CHANGE_GROWN && !lt_diff_blocks(row) && (uint64_t)lt_diff_bytes(row) / TEXT_LENGTH < blocks)
+		return false;
 	return row->change == change ||
 	       (change == LT_CHANGE_NEW && row->change == LT_CHANGE_GROWN && row->match == LT_MATCH_SHAPE);
 }

@@ -460,6 +460,27 @@ static void findings_are_above_their_bound(void **state)
 	}
 }
 
+static void longer_texts_are_no_finding(void **state)
+{
+	struct fixture *f = *state;
+	struct lt_diff_fail_on fail_on = {0};
+
+	assert_int_equal(lt_diff_fail_on_parse("grown", &fail_on), 0);
+	for (uint64_t by = 15; by <= 16; by++) {
+		struct db *a = db_new(300), *b = db_new(301);
+
+		site(a, hidden(a, 0, "/libfoo.so", "12345678", 0x100), 0, 3, 50);
+		site(b, hidden(b, 0, "/libfoo.so", "12345678", 0x100), 0, 3, 50 + by);
+		db_free(f->dbs[0]);
+		db_free(f->dbs[1]);
+		f->dbs[0] = a;
+		f->dbs[1] = b;
+		compare_dumps(f);
+		assert_changes(f, 0, 1, 0, 0, 0);
+		assert_int_equal(lt_diff_findings(&f->diff, &fail_on), by == 16);
+	}
+}
+
 static void wrong_fail_on_is_refused(void **state)
 {
 	static const char *const wrong[] = {"", "gone", "new:", "new:x", "new,", "definite", "new:1:2"};
@@ -494,6 +515,7 @@ int main(void)
 		TEST(reachable_memory_is_compared_with_unknown),
 		TEST(more_processes_of_the_same_come_last),
 		TEST(findings_are_above_their_bound),
+		TEST(longer_texts_are_no_finding),
 		cmocka_unit_test(wrong_fail_on_is_refused),
 	};
 
