@@ -52,11 +52,17 @@ static bool read_verdict(int file, struct leaktrace_verdict *verdict)
 /* Until the classifier has done or is gone. */
 static bool wait_for_verdict(const char *path, struct leaktrace_verdict *verdict)
 {
-	int file = open(path, O_RDONLY | O_CLOEXEC);
+	int file;
 	bool known;
 
-	if (file < 0)
-		return false;
+	/* The program goes on before its classifier has made the file. */
+	for (unsigned tries = 0; (file = open(path, O_RDONLY | O_CLOEXEC)) < 0 || !read_verdict(file, verdict); tries++) {
+		if (file >= 0)
+			close(file);
+		if (tries == 2500)
+			return false;
+		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
+	}
 	while ((known = read_verdict(file, verdict)) && verdict->state == LEAKTRACE_VERDICT_RUNNING) {
 		if (kill((pid_t)verdict->classifier_pid, 0) != 0 && errno == ESRCH) {
 			known = read_verdict(file, verdict);

@@ -128,6 +128,13 @@ static inline void lt_sys_yield(void)
 	lt_syscall6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
+/* Can 8 bytes at `address` (aligned) be read? The kernel copies a signal set from there, then turns down what to do with it. No
+ * sandbox forbids this call, as some do process_vm_readv, and mincore takes a guard page for readable. */
+static inline int lt_sys_can_read(uintptr_t address)
+{
+	return lt_syscall6(SYS_rt_sigprocmask, -1, (long)address, 0, 8, 0, 0) != -EFAULT;
+}
+
 /* In the `round`-th turn of a loop that waits for another thread, from 0 on. First it is likely to be running, then it may need
  * this CPU, and at last it may be of a lower real-time priority, which yielding does not let run. */
 static inline void lt_sys_wait(unsigned round)

@@ -4,28 +4,77 @@
  * the recording (and the stack shows the operator); those of an allocator (tcmalloc's, the program's own in a library) may not,
  * and then these hooks record.
  *
- * The real operator is the next after ours, or, where the C++ library was loaded RTLD_LOCAL (an R package's), the first that a
- * loaded object defines: looked up when an operator is first called, in the objects' own tables. new may throw through us: no
- * guard is held while it runs.
+ * The real operator is the one that lt_elf_find() (real.h) finds when it is first called. One in an object that may be unloaded
+ * again is kept only while no dlclose is under way: a plugin may bring operators of its own, and go. new may throw through us:
+ * no guard is held while it runs.
+ *
+ * Threads: `kept_lock`, of no rank (nothing is taken under it), guards what is kept of such objects. It is taken inside the
+ * gate, so that no fork child inherits it held; and whoever can't have it does without: it may have interrupted the holder.
  */
+#include "base/lock.h"
 #include "base/log.h"
 #include "hooks/real.h"
+#include "trace/gate.h"
 #include "trace/record.h"
 #include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
+#define OPERATORS 32
+#define LOCK_NS 50000000
+
+static struct lt_lock kept_lock;
+static void **kept[OPERATORS]; /* where addresses in objects that may go are kept */
+static unsigned kept_count;
+static unsigned unloads;       /* dlclose calls under way */
+static unsigned unload_number; /* of all that ever began */
+
+static void keep(void **real, void *found, unsigned number)
+{
+	lt_gate_enter();
+	if (!lt_lock_until(&kept_lock, 0)) {
+		if (!unloads && unload_number == number && !*real && kept_count < OPERATORS) {
+			lt_store_release(real, found); /* pairs with the acquire in REAL */
+			kept[kept_count++] = real;
+		}
+		lt_unlock(&kept_lock);
+	}
+	lt_gate_leave();
+}
+
+void lt_cxx_unload_begin(void)
+{
+	lt_gate_enter();
+	int error = lt_lock_until(&kept_lock, lt_sys_clock(CLOCK_MONOTONIC) + LOCK_NS);
+	lt_add_relaxed(&unloads, 1);
+	lt_add_relaxed(&unload_number, 1);
+	for (unsigned i = 0; i < kept_count; i++)
+		lt_store_relaxed(kept[i], NULL);
+	if (!error) {
+		kept_count = 0;
+		lt_unlock(&kept_lock);
+	}
+	lt_gate_leave();
+}
+
+void lt_cxx_unload_end(void)
+{
+	lt_sub_relaxed(&unloads, 1);
+}
 
 static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 {
+	bool stays;
+	unsigned number = lt_load_relaxed(&unload_number); /* before the look at the loader's list, whose lock orders the two */
 	lt_real_init();
-	void *found = dlsym(RTLD_NEXT, name);
-	if (!found)
-		found = lt_elf_find(name);
+	void *found = lt_elf_find(name, &stays);
 	if (!found) {
 		lt_warn("no definition behind ", name, NULL);
 		abort();
 	}
-	lt_store_release(real, found); /* pairs with the acquire in REAL */
+	if (stays)
+		lt_store_release(real, found); /* pairs with the acquire in REAL */
+	else
+		keep(real, found, number);
 	return found;
 }
 

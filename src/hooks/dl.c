@@ -5,31 +5,16 @@
  */
 #include "hooks/real.h"
 #include "process/process.h"
-#include "trace/intern.h"
-#include "trace/modules.h"
-#include "trace/record.h"
-#include "trace/unwind.h"
-#include <errno.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
 EXPORT int dlclose(void *handle)
 {
 	lt_real_init();
+	lt_cxx_unload_begin();
+	lt_unload_begin();
 	int result = lt_real.dlclose(handle);
-	if (lt_recording()) {
-		int saved = errno;
-		lt_thread.depth++;
-		if (lt_modules_scan()) {
-			/* With a thread still inside (a hang in the loader), the caches stay: better a wrong name than a crash. */
-			if (lt_fork_stop_threads()) {
-				lt_intern_flush();
-				lt_unwind_flush();
-			}
-			lt_fork_resume_threads();
-		}
-		lt_thread.depth--;
-		errno = saved;
-	}
+	lt_unload_end();
+	lt_cxx_unload_end();
 	return result;
 }

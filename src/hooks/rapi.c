@@ -24,11 +24,10 @@ static void *(*real_unserialize)(void *);
 
 static void find(void)
 {
+	bool stays; /* R does, also where it was loaded late: it can't be started twice */
 	lt_real_init();
-	if (!(*(void **)&real_serialize = dlsym(RTLD_NEXT, "R_Serialize")))
-		*(void **)&real_serialize = lt_elf_find("R_Serialize");
-	if (!(*(void **)&real_unserialize = dlsym(RTLD_NEXT, "R_Unserialize")))
-		*(void **)&real_unserialize = lt_elf_find("R_Unserialize");
+	*(void **)&real_serialize = lt_elf_find("R_Serialize", &stays);
+	*(void **)&real_unserialize = lt_elf_find("R_Unserialize", &stays);
 }
 
 static void list_blocks(void)

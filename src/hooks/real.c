@@ -2,12 +2,17 @@
  *
  * Resolution of the real functions, and the bootstrap arena: dlsym itself may allocate, and then the hooks find nothing behind
  * them yet. What is taken from the arena in that moment stays there; free and realloc recognise it.
+ *
+ * Functions that are looked up later (those of C++ and R, whose libraries may come late) are searched for in the objects' own
+ * tables. dlsym was turned down for that: it waits for the loader's lock, which dlopen holds while it runs constructors, and
+ * such a constructor may wait for the very thread that would call dlsym here. dl_iterate_phdr takes another lock, which the
+ * loader holds only while it changes its list.
  */
 #include "hooks/real.h"
 #include "base/atomic.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include <elf.h>
+#include "r/elf.h"
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,11 +25,21 @@ static _Alignas(64) char bootstrap[BOOTSTRAP_BYTES];
 static size_t bootstrap_used;
 static int resolving; /* the thread (TID) that resolves, for the others to wait */
 static int resolved;
+static uint32_t start_objects; /* the first so many of the loader's list are there for good: they came with the program */
+
+static int count(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	start_objects++;
+	return 0;
+}
 
 #define RESOLVE(name) (*(void **)&lt_real.name = dlsym(RTLD_NEXT, #name))
 
 static void resolve(void)
 {
+	dl_iterate_phdr(count, NULL);
+	/* free first: once another is known, dlsym gets real memory and gives it back. */
+	RESOLVE(free);
 	RESOLVE(malloc);
 	RESOLVE(calloc);
 	RESOLVE(realloc);
@@ -35,7 +50,6 @@ static void resolve(void)
 	RESOLVE(valloc);
 	RESOLVE(pvalloc);
 	RESOLVE(malloc_usable_size);
-	RESOLVE(free);
 	RESOLVE(__libc_start_main);
 	RESOLVE(fork);
 	RESOLVE(_Fork);
@@ -111,67 +125,53 @@ size_t lt_bootstrap_size(const void *block)
 
 struct wanted {
 	const char *name;
-	uint32_t gnu_hash;
+	uint32_t index; /* of the object looked at */
+	bool behind_us;
+	bool stays;
+	enum { NOT_FOUND, ANYWHERE, IN_CXX_LIBRARY, IN_PROGRAM } where;
 	void *found;
 };
 
-static uint32_t gnu_hash(const char *name)
+static bool is_cxx_library(const char *path)
 {
-	uint32_t h = 5381;
-	while (*name)
-		h = h * 33 + (unsigned char)*name++;
-	return h;
+	const char *name = path ? strrchr(path, '/') : NULL;
+	name = name ? name + 1 : path;
+	return name && (!strncmp(name, "libstdc++", 9) || !strncmp(name, "libc++", 6));
+}
+
+static bool holds(const struct dl_phdr_info *info, uintptr_t address)
+{
+	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+		if (part->p_type == PT_LOAD && address - (info->dlpi_addr + part->p_vaddr) < part->p_memsz)
+			return true;
+	}
+	return false;
 }
 
 static int look_into(struct dl_phdr_info *info, size_t size, void *arg)
 {
 	struct wanted *wanted = arg;
-	const ElfW(Dyn) *dynamic = NULL;
-	const ElfW(Sym) *symbols = NULL;
-	const char *strings = NULL;
-	const uint32_t *hash = NULL;
-	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-		uintptr_t start = info->dlpi_addr + part->p_vaddr;
-		if (part->p_type == PT_DYNAMIC)
-			dynamic = (const void *)start;
-		else if (part->p_type == PT_LOAD && (uintptr_t)&lt_elf_find - start < part->p_memsz)
-			return 0; /* ourselves */
-	}
-	if (!dynamic || !info->dlpi_name || !strncmp(info->dlpi_name, "linux-vdso", 10))
+	struct lt_r_object object;
+	struct lt_r_symbol symbol;
+	bool at_start = wanted->index++ < start_objects;
+	if (holds(info, (uintptr_t)&lt_elf_find)) {
+		wanted->behind_us = true;
 		return 0;
-	for (; dynamic->d_tag != DT_NULL; dynamic++) {
-		/* glibc has relocated these in place, but for the vDSO's */
-		if (dynamic->d_tag == DT_SYMTAB)
-			symbols = (const void *)dynamic->d_un.d_ptr;
-		else if (dynamic->d_tag == DT_STRTAB)
-			strings = (const void *)dynamic->d_un.d_ptr;
-		else if (dynamic->d_tag == DT_GNU_HASH)
-			hash = (const void *)dynamic->d_un.d_ptr;
 	}
-	if (!symbols || !strings || !hash || (uintptr_t)symbols < info->dlpi_addr)
+	int where = at_start && wanted->behind_us ? IN_PROGRAM : is_cxx_library(info->dlpi_name) ? IN_CXX_LIBRARY : ANYWHERE;
+	if (where <= (int)wanted->where || lt_r_elf_open(info, &object) || lt_r_elf_find(&object, wanted->name, &symbol))
 		return 0;
-	uint32_t buckets = hash[0], first = hash[1], bloom = hash[2];
-	const uint32_t *bucket = hash + 4 + bloom * (sizeof(ElfW(Addr)) / 4), *chain = bucket + buckets;
-	uint32_t index = buckets ? bucket[wanted->gnu_hash % buckets] : 0;
-	if (index < first || !index)
-		return 0;
-	for (;; index++) {
-		uint32_t h = chain[index - first];
-		const ElfW(Sym) *symbol = &symbols[index];
-		if ((h | 1) == (wanted->gnu_hash | 1) && symbol->st_shndx != SHN_UNDEF && symbol->st_value &&
-		    ELF64_ST_TYPE(symbol->st_info) == STT_FUNC && !strcmp(strings + symbol->st_name, wanted->name)) {
-			wanted->found = (void *)(info->dlpi_addr + symbol->st_value);
-			return 1;
-		}
-		if (h & 1)
-			return 0;
-	}
+	wanted->where = where;
+	wanted->found = (void *)symbol.address;
+	wanted->stays = at_start;
+	return where == IN_PROGRAM;
 }
 
-void *lt_elf_find(const char *name)
+void *lt_elf_find(const char *name, bool *stays)
 {
-	struct wanted wanted = { .name = name, .gnu_hash = gnu_hash(name) };
+	struct wanted wanted = { .name = name };
 	dl_iterate_phdr(look_into, &wanted);
+	*stays = wanted.stays;
 	return wanted.found;
 }

@@ -69,9 +69,15 @@ bool lt_bootstrap_owns(const void *block);
 /* Bytes asked for. */
 size_t lt_bootstrap_size(const void *block);
 
-/* The definition of a function in any loaded object but ours, found in the objects' own tables: for what RTLD_NEXT can't see
- * because its library was loaded RTLD_LOCAL, and in contexts where dlsym may not be called. NULL if there is none. Takes the
- * loader's lock for dl_iterate_phdr. */
-void *lt_elf_find(const char *name);
+/* The definition behind ours of a function that is hooked: in an object that came with the program and stands behind us (what
+ * RTLD_NEXT finds); else in a C++ library; else in the first object that has one, for instance a plugin opened RTLD_LOCAL. NULL:
+ * there is none. *stays: it can't be unloaded. Takes the loader's lock for dl_iterate_phdr, not the one that dlopen holds while
+ * it runs constructors. */
+void *lt_elf_find(const char *name, bool *stays);
+
+/* Around the real dlclose: what the hooks of C++'s operators keep of objects that may be going is forgotten, and they look it
+ * up each time until the end. */
+void lt_cxx_unload_begin(void);
+void lt_cxx_unload_end(void);
 
 #endif

@@ -176,6 +176,7 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 	if (*note)
 		record->note = lt_intern_string(note, strlen(note));
 	record->work_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
+	record->pause_ns = lt_load_relaxed(&c->shared->pause_ns);
 	lt_store_release(&record->state, error ? LEAKTRACE_VERDICT_FAILED : LEAKTRACE_VERDICT_DONE); /* pairs with the reader */
 	if (!error && c->replaces)
 		lt_dump_remove_snapshot(c->replaces);
@@ -207,8 +208,8 @@ static struct leaktrace_verdict *open_verdict(const struct lt_classification *c)
 
 static void tell_program(const struct lt_classification *c)
 {
-	lt_store_release(c->ready, 1); /* pairs with the load in classify.c */
-	lt_syscall6(SYS_futex, (long)c->ready, FUTEX_WAKE, 1, 0, 0, 0);
+	lt_store_release(&c->shared->ready, 1); /* pairs with the load in classify.c */
+	lt_syscall6(SYS_futex, (long)&c->shared->ready, FUTEX_WAKE, 1, 0, 0, 0);
 }
 
 void lt_classifier_run(const struct lt_classification *c)
@@ -219,8 +220,6 @@ void lt_classifier_run(const struct lt_classification *c)
 	lt_identity_fork_child();
 	take_turn();
 	struct leaktrace_verdict *record = open_verdict(c);
-	if (record)
-		record->pause_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
 	tell_program(c);
 	if (!record)
 		leave(1);

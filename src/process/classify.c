@@ -31,6 +31,7 @@
 #include <sys/wait.h>
 #include <ucontext.h>
 
+#define INIT_PATIENCE_NS 10000000000
 #define PATIENCE_NS 2500000000 /* for the classifier's first steps, its turn included */
 
 static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
@@ -117,10 +118,10 @@ static __attribute__((noinline, noreturn)) void help(struct lt_classification *c
 	*error = classifier < 0 ? (int)classifier : 0;
 	lt_threads_release(c->threads + 1, c->thread_count - 1);
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + PATIENCE_NS;
-	while (classifier > 0 && !lt_load_acquire(c->ready)) { /* pairs with the store in classifier.c */
+	while (classifier > 0 && !lt_load_acquire(&c->shared->ready)) { /* pairs with the store in classifier.c */
 		struct timespec rest = { 0, 1000000 };
-		lt_syscall6(SYS_futex, (long)c->ready, FUTEX_WAIT, 0, (long)&rest, 0, 0);
-		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || lt_syscall6(SYS_kill, classifier, 0, 0, 0, 0, 0) != 0)
+		lt_syscall6(SYS_futex, (long)&c->shared->ready, FUTEX_WAIT, 0, (long)&rest, 0, 0);
+		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || lt_syscall6(SYS_wait4, classifier, 0, WNOHANG | __WALL, 0, 0, 0) == classifier)
 			break;
 	}
 	for (;;)
@@ -155,6 +156,16 @@ static struct leaktrace_verdict *announce(const struct lt_classification *c, uin
 	return lt_verdict_append(&verdict);
 }
 
+static void wait_for_verdict(const struct leaktrace_verdict *record)
+{
+	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + INIT_PATIENCE_NS;
+	for (unsigned round = 0; lt_load_acquire(&record->state) == LEAKTRACE_VERDICT_RUNNING; round++) { /* pairs with the classifier */
+		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline)
+			return;
+		lt_sys_wait(264 + round);
+	}
+}
+
 int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *context, bool last)
 {
 	struct lt_classification c = {
@@ -176,11 +187,13 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	}
 	size_t size = LT_THREADS_MAX * sizeof *c.threads;
 	int pid = lt_sys_getpid(), tid = lt_sys_gettid();
-	c.ready = lt_sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	c.shared = lt_sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	c.threads = lt_map(size);
 	error = -ENOMEM;
-	if (lt_sys_mmap_failed(c.ready) || !c.threads)
+	if (lt_sys_mmap_failed(c.shared) || !c.threads)
 		goto out;
+	/* Nobody looks for these verdicts but who has asked for them, and that is the program's own pause. */
+	c.shared->ready = trigger == LEAKTRACE_TRIGGER_API || trigger == LEAKTRACE_TRIGGER_COMMAND;
 	c.thread_count = 1;
 	bool opened = false;
 	describe_caller(&c.threads[0], context, (uintptr_t)__builtin_frame_address(0));
@@ -199,17 +212,20 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 		c.stopped = lt_fork_stop_threads();
 		error = clone_helper(&c);
 		lt_fork_resume_threads();
+		lt_store_relaxed(&c.shared->pause_ns, lt_sys_clock(CLOCK_MONOTONIC) - c.begin_ns);
 	}
 	if (opened)
 		lt_syscall6(SYS_prctl, PR_SET_PTRACER, 0, 0, 0, 0, 0);
+	if (!error && last && pid == 1) /* the end of process 1 is that of its PID name space, classifier and all */
+		wait_for_verdict(c.record);
 	if (!error && trigger == LEAKTRACE_TRIGGER_TASK)
 		last_task_snapshot = c.snapshot;
 out:
 	if (error)
 		note_failure(c.record, reason(error));
 	lt_unmap(c.threads, size);
-	if (!lt_sys_mmap_failed(c.ready))
-		lt_sys_munmap(c.ready, 4096);
+	if (!lt_sys_mmap_failed(c.shared))
+		lt_sys_munmap(c.shared, 4096);
 	lt_store_release(&busy, 0); /* pairs with the exchange at the start */
 	return error;
 }

@@ -26,6 +26,12 @@ int lt_classify_now(enum leaktrace_trigger trigger, const char *label, const voi
 void lt_classify_fork_child(void);
 struct leaktrace_verdict *lt_verdict_append(const struct leaktrace_verdict *verdict);
 
+/* A page that the program and its classifier share. */
+struct lt_handshake {
+	int ready;        /* the classifier has its file: the program may go on */
+	int64_t pause_ns; /* how long the program stood still; 0: it still does */
+};
+
 /* classifier.c: the copy's work. Does not return. */
 struct lt_classification {
 	enum leaktrace_trigger trigger;
@@ -39,7 +45,7 @@ struct lt_classification {
 	struct leaktrace_verdict *record; /* in the dump; NULL unless `last` */
 	struct lt_scan_thread *threads;
 	unsigned thread_count, unstopped;
-	int *ready; /* shared with the program: set when the program may go on */
+	struct lt_handshake *shared;
 };
 void lt_classifier_run(const struct lt_classification *c) __attribute__((noreturn));
 

@@ -51,6 +51,17 @@ bool lt_fork_stop_threads(void)
 	return threads_stopped = lt_gate_close();
 }
 
+bool lt_fork_try_stop_threads(int64_t ns)
+{
+	int none = 0;
+	if (!__atomic_compare_exchange_n(&closer, &none, lt_sys_gettid(), false, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED))
+		return false; /* pairs with lt_fork_resume_threads */
+	threads_stopped = lt_gate_close_within(ns);
+	if (!threads_stopped)
+		lt_fork_resume_threads();
+	return threads_stopped;
+}
+
 void lt_fork_resume_threads(void)
 {
 	if (nested) {
@@ -100,6 +111,7 @@ static void child(bool safe, bool interrupted)
 	lt_record_fork_child();
 	lt_intern_fork_child(interrupted);
 	lt_unwind_fork_child(parent.safe);
+	lt_unload_fork_child();
 	lt_blocks_fork_child();
 	lt_events_fork_child();
 	lt_classify_fork_child();

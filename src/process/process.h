@@ -56,7 +56,16 @@ void lt_fork_init(void);          /* start only: registers the atfork handlers *
 /* A hook finds itself in a child whose dump has not begun. `last`: the child is about to end. */
 void lt_fork_child_unseen(bool last);
 bool lt_fork_stop_threads(void);  /* closes the gate, one closer at a time; what lt_gate_close() said */
+bool lt_fork_try_stop_threads(int64_t ns); /* likewise, if nobody else does just now; false: nothing is to be resumed */
 void lt_fork_resume_threads(void);
+
+/* unload.c: what is cached by code address, around the real dlclose. Any thread, signal handlers too. */
+void lt_unload_begin(void);
+void lt_unload_end(void);
+/* While lt_code_unsure: empties the caches if that is owed and can be had at once. Returns true if they are good again. Inside
+ * the gate, before anything of the caches is read. */
+bool lt_unload_retry(void);
+void lt_unload_fork_child(void);
 
 /* end.c: the end record and the final list of blocks. `patient`: may wait for locks; not in a signal handler, which passes its
  * `context` (ucontext_t; else NULL). Returns false and does nothing in a vfork child or where there is no dump. */

@@ -3,8 +3,8 @@
  * Blocks in order of their addresses, and the way from an address to its block.
  *
  * Sort: in place, by the most significant differing byte first (American flag), for a second array of millions of blocks would
- * be needed otherwise. Each level looks for the bits in which its addresses differ at all, so a heap at 0x55… and mappings at 0x7f…
- * cost one pass and not four.
+ * be needed otherwise. Each level looks for the bits in which its addresses differ at all, so a heap at 0x55… and mappings
+ * at 0x7f… cost one pass and not four.
  *
  * Index: per GiB of address space with blocks an array of 4 bytes per granule of 512 bytes: the first block that is in that
  * granule. From there on it is a step or two through the sorted array, at most 16 for the smallest chunks of glibc. Pages of it
@@ -192,15 +192,18 @@ uint32_t lt_index_find(const struct lt_scan_work *w, uintptr_t address)
 	return gib->large_count ? find_large(w, gib, address) : LT_NONE;
 }
 
-uint32_t lt_index_above(const struct lt_scan_work *w, uintptr_t address)
+/* Two steps of the look-up, for addresses in [low, low + span). */
+void lt_index_prefetch(const struct lt_scan_work *w, uintptr_t address)
 {
-	uint32_t low = 0, high = w->count;
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-		if (w->blocks[middle].address < address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
+	const struct lt_index_gib *gib = &w->gibs[(address >> GIB_SHIFT) - w->gib_first];
+	if (gib->granules)
+		__builtin_prefetch(&gib->granules[address >> GRANULE_SHIFT & (GRANULES - 1)]);
+}
+
+void lt_index_prefetch_block(const struct lt_scan_work *w, uintptr_t address)
+{
+	const struct lt_index_gib *gib = &w->gibs[(address >> GIB_SHIFT) - w->gib_first];
+	uint32_t block = gib->granules ? gib->granules[address >> GRANULE_SHIFT & (GRANULES - 1)] : 0;
+	if (block)
+		__builtin_prefetch(&w->blocks[block - 1]);
 }

@@ -10,16 +10,16 @@
  *   other heaps    at multiples of 64 MiB; the first word leads to an arena that is recognised the same way; excluded as a whole
  *   mmapped chunk  a tracked block whose header has bit 2; the header tells where the mapping began and ends
  *   main heap      chunk after chunk by their sizes, from one tracked block to the next, so it works for brk and for the
- *                  mappings that glibc takes when brk fails. It ends with the arena's top chunk, or with two chunks of 16 bytes, which
- *                  glibc puts where somebody else has moved brk: what lies between those and the next chunk is the program's.
- *                  Where a heap begins before its first tracked block is tried out: the lowest place from which sizes lead
- *                  to that block.
+ *                  mappings that glibc takes when brk fails. It ends with the arena's top chunk, or with two chunks of 16
+ *                  bytes, which glibc puts where somebody else has moved brk: what lies between those and the next chunk
+ *                  is the program's. Where a heap begins before its first tracked block is tried out: the lowest place
+ *                  from which sizes lead to that block.
  *
  * Blocks that none of that explains are of another allocator (jemalloc, tcmalloc). Nothing is known of its layout: the whole
  * mapping around such a block is no root, if it is anonymous and not a program's .bss; the note says so.
  *
- * Turned down: excluding [heap] (the program's own sbrk is in it; without address randomisation the program's .bss too); mp_ for the
- * start of the heap (its layout changes); skipping free chunks by glibc's lists (a block is tracked or not).
+ * Turned down: excluding [heap] (the program's own sbrk is in it; without address randomisation the program's .bss too); mp_
+ * for the start of the heap (its layout changes); skipping free chunks by glibc's lists (a block is tracked or not).
  * Failure: a header that the program has overwritten: the walk goes on at the next tracked block; the gap is no root. A
  * beginning that isn't found in bounded time: freed chunks before the first tracked block count as the program's.
  */
@@ -76,7 +76,8 @@ static void look_for_arena(struct lt_scan_work *w, const uintptr_t *from, const 
 	const size_t words = (size_t)(to - from);
 	for (size_t i = BIN_WORDS + BEFORE_BINS / LT_WORD; i + AFTER_BINS / LT_WORD <= words; i++) {
 		uintptr_t here = address + i * LT_WORD;
-		if (lt_likely(from[i] != here - CHUNK_HEAD) || !is_empty_bin(from + i, here) || is_empty_bin(from + i + 2, here + CHUNK_HEAD))
+		if (lt_likely(from[i] != here - CHUNK_HEAD) || !is_empty_bin(from + i, here) ||
+		    is_empty_bin(from + i + 2, here + CHUNK_HEAD))
 			continue;
 		unsigned bins_before = 0;
 		for (size_t bin = i - BIN_WORDS; bin < i; bin += 2)
@@ -103,7 +104,7 @@ static bool is_arena(uintptr_t address)
 	return false;
 }
 
-/* What a heap begins with: its arena, the heap before, its size, how much of it was ever accessible. Returns the latter; 0: none. */
+/* What a heap begins with: its arena, the heap before, its size, how much of it was ever accessible. Returns that; 0: none. */
 static uint64_t heap_at(struct lt_scan_work *w, uintptr_t low, uintptr_t high)
 {
 	uintptr_t head[4], first;
@@ -123,7 +124,8 @@ static void exclude_heaps(struct lt_scan_work *w)
 		const struct lt_map_line *line = &w->lines[i];
 		if (!lt_maps_root(line) || (line->flags & (LT_MAP_FILE | LT_MAP_SHARED)))
 			continue;
-		for (uintptr_t low = (line->low + HEAP_MAX - 1) & -HEAP_MAX; low >= line->low && low < line->high; low += HEAP_MAX) {
+		uintptr_t low = (line->low + HEAP_MAX - 1) & -HEAP_MAX;
+		for (; low >= line->low && low < line->high; low += HEAP_MAX) {
 			uint64_t size = heap_at(w, low, line->high);
 			if (size)
 				lt_ranges_add(&w->not_roots, low, size < line->high - low ? low + size : line->high);
@@ -158,7 +160,8 @@ static bool read_head(const struct malloc_walk *walk, uintptr_t chunk, uintptr_t
 static uintptr_t chunk_size(const struct malloc_walk *walk, uintptr_t chunk)
 {
 	uintptr_t head[2], high = walk->area.high;
-	if (chunk < walk->area.low || chunk >= high || high - chunk < CHUNK_HEAD || chunk % CHUNK_HEAD || !read_head(walk, chunk, head))
+	if (chunk < walk->area.low || chunk >= high || high - chunk < CHUNK_HEAD || chunk % CHUNK_HEAD ||
+	    !read_head(walk, chunk, head))
 		return 0;
 	uintptr_t size = head[1] & ~(uintptr_t)FLAGS;
 	return (head[1] & (IS_MMAPPED | NOT_MAIN_ARENA)) || size % CHUNK_HEAD || size > high - chunk ? 0 : size;
@@ -302,7 +305,8 @@ static void exclude_block(struct malloc_walk *walk, const struct lt_map_line *li
 		block->state |= LT_BLOCK_CHUNK;
 		return;
 	}
-	if (!w->glibc || (line->flags & (LT_MAP_FILE | LT_MAP_SHARED)) || address % CHUNK_HEAD || address - line->low < CHUNK_HEAD) {
+	if (!w->glibc || (line->flags & (LT_MAP_FILE | LT_MAP_SHARED)) || address % CHUNK_HEAD ||
+	    address - line->low < CHUNK_HEAD) {
 		exclude_foreign(w, line, block);
 		return;
 	}
@@ -355,7 +359,8 @@ void lt_malloc_exclude(struct lt_scan_work *w)
 			__builtin_prefetch((const void *)(w->blocks[i + 16].address - LT_WORD));
 		while (line < w->line_count && w->lines[line].high <= block->address)
 			line++;
-		const struct lt_map_line *at = line < w->line_count && w->lines[line].low <= block->address ? &w->lines[line] : NULL;
+		const struct lt_map_line *at =
+			line < w->line_count && w->lines[line].low <= block->address ? &w->lines[line] : NULL;
 		if (!at || !lt_maps_root(at) || lt_block_end(block) > at->high)
 			block->state |= LT_BLOCK_CAREFUL; /* protected in part, or not there at all */
 		if (!at || !lt_maps_root(at))

@@ -11,29 +11,41 @@
  * The list of blocks to scan runs through the blocks themselves, so it can't overflow. A block is on it at most once: it is put
  * there when its kind changes, and kinds change in one direction in a phase.
  *
- * Words outside [low, low + span) are no pointers to blocks. That is one subtraction and one comparison per word, and nearly all data
- * that isn't pointers ends there.
+ * Words outside [low, low + span) are no pointers to blocks. That is one subtraction and one comparison per word, and nearly all
+ * data that isn't pointers ends there.
  */
 #include "scan/work.h"
 
 #define DIRECT (4 * UINT64_C(4096)) /* smaller blocks are read without asking which of their pages exist */
 
+#define WAITING 32
+#define LARGE_CHUNK 1024 /* from here on glibc's free chunks are linked by size too */
+
 static void push(struct lt_scan_work *w, uint32_t i)
 {
+	__builtin_prefetch((const void *)w->blocks[i].address); /* a hint: harmless where nothing is mapped */
 	w->blocks[i].next = w->list;
 	w->list = i + 1;
 }
 
-/* glibc links free chunks by words at their start, and malloc() hands a chunk out with these in it. They point to chunks, whose
- * headers begin in the last word that the block before may use: an interior pointer if the program asked for that word too.
- * memcheck sees no such words, for they are not initialized. So: one of the first 4 words of a block that is glibc's, and
- * it points to the end of such a block's chunk. */
+static uintptr_t chunk_size(const struct lt_scan_block *block)
+{
+	return ((const uintptr_t *)block->address)[-1] & ~(uintptr_t)7;
+}
+
+/* glibc links free chunks by words at their start, two, or four in large ones, and malloc() hands a chunk out with these in it.
+ * They point to chunks, whose headers begin in the last word that the block before may use: an interior pointer if the program
+ * asked for that word too. memcheck sees no such words, for they are not initialized. So: such a word of a block that is glibc's,
+ * pointing to the end of such a block's chunk. The price: where the program itself has nothing but such a pointer, to the last
+ * word of an array that fills its chunk, the array is definite and not possible. */
 static bool is_chunk_link(const struct lt_scan_work *w, const struct lt_scan_block *block, uintptr_t value, uintptr_t where)
 {
-	if (!w->scanning || !(w->scanning->state & block->state & LT_BLOCK_CHUNK) || where - w->scanning->address >= 4 * LT_WORD)
+	const struct lt_scan_block *from = w->scanning;
+	if (!from || !(from->state & block->state & LT_BLOCK_CHUNK) || where - from->address >= 4 * LT_WORD)
 		return false;
-	uintptr_t chunk = block->address - 2 * LT_WORD, size = *(const uintptr_t *)(chunk + LT_WORD) & ~(uintptr_t)7;
-	return value == chunk + size;
+	if (where - from->address >= 2 * LT_WORD && chunk_size(from) < LARGE_CHUNK)
+		return false;
+	return value == block->address - 2 * LT_WORD + chunk_size(block);
 }
 
 static void meet(struct lt_scan_work *w, uintptr_t value, uintptr_t where)
@@ -74,28 +86,56 @@ static void meet(struct lt_scan_work *w, uintptr_t value, uintptr_t where)
 	}
 }
 
+/* Pointers wait until there are some, so that their ways through the index, two cache misses each, overlap. */
+struct waiting {
+	unsigned count;
+	uintptr_t values[WAITING], where[WAITING];
+};
+
+static void meet_waiting(struct lt_scan_work *w, struct waiting *waiting)
+{
+	for (unsigned i = 0; i < waiting->count; i++)
+		lt_index_prefetch_block(w, waiting->values[i]);
+	for (unsigned i = 0; i < waiting->count; i++)
+		meet(w, waiting->values[i], waiting->where[i]);
+	waiting->count = 0;
+}
+
 void lt_mark_words(struct lt_scan_work *w, const uintptr_t *from, const uintptr_t *to, uintptr_t address)
 {
 	const uintptr_t low = w->low, span = w->span, *at = from;
+	struct waiting waiting;
+	waiting.count = 0;
 	w->scanned += (uint64_t)((const char *)to - (const char *)from);
-	for (; to - at >= 8; at += 8) {
-		unsigned in = at[0] - low < span;
-		in |= at[1] - low < span;
-		in |= at[2] - low < span;
-		in |= at[3] - low < span;
-		in |= at[4] - low < span;
-		in |= at[5] - low < span;
-		in |= at[6] - low < span;
-		in |= at[7] - low < span;
-		if (lt_likely(!in))
-			continue;
-		for (unsigned i = 0; i < 8; i++)
-			if (at[i] - low < span)
-				meet(w, at[i], address + (uintptr_t)((const char *)&at[i] - (const char *)from));
+	while (at < to) {
+		const uintptr_t *end = at + 8;
+		if (lt_likely(to - at >= 8)) {
+			unsigned in = at[0] - low < span;
+			in |= at[1] - low < span;
+			in |= at[2] - low < span;
+			in |= at[3] - low < span;
+			in |= at[4] - low < span;
+			in |= at[5] - low < span;
+			in |= at[6] - low < span;
+			in |= at[7] - low < span;
+			if (lt_likely(!in)) {
+				at = end;
+				continue;
+			}
+		} else {
+			end = to;
+		}
+		for (; at < end; at++) {
+			if (*at - low >= span)
+				continue;
+			lt_index_prefetch(w, *at);
+			waiting.values[waiting.count] = *at;
+			waiting.where[waiting.count++] = address + (uintptr_t)((const char *)at - (const char *)from);
+		}
+		if (waiting.count > WAITING - 8)
+			meet_waiting(w, &waiting);
 	}
-	for (; at < to; at++)
-		if (*at - low < span)
-			meet(w, *at, address + (uintptr_t)((const char *)at - (const char *)from));
+	meet_waiting(w, &waiting);
 }
 
 void lt_scan_words(struct lt_scan *scan, uintptr_t low, uintptr_t high)

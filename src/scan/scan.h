@@ -59,6 +59,8 @@ struct lt_scan {
 	/* The tracer's own: its module's data, the mapped dump. What lt_map() gave is known. */
 	const struct lt_scan_range *own;
 	unsigned own_count;
+	/* The tracer's thread-local variables (lt_thread remembers the thread's last block), as distances from each thread's tp. */
+	intptr_t own_tls_low, own_tls_high;
 	uint32_t first_site; /* blocks of lower sites were inherited: judged, but not counted in `kinds` */
 	/* How to scan a block whose contents are known; NULL: all of all. Called at most once per block and phase. */
 	enum lt_scan_contents (*contents)(struct lt_scan *scan, const struct lt_scan_block *block, void *arg);

@@ -6,19 +6,21 @@
  * A stack of glibc's is known by the struct pthread at its upper end: on x86_64 its first and third word point to itself, and it
  * holds the stack's address and size as two neighbouring words, wherever that is in this version (0x690 in 2.36). So each such
  * struct in nameless memory that is no live thread's means a dead stack. Turned down: the lists of stacks in ld.so's data
- * (private, moved in 2.34; after fork all others' stacks are in another one, after a raw clone not); "preceded by a guard page" (the
- * program's own mappings may be, and a stack's mapping may merge with its neighbour's).
+ * (private, moved in 2.34; after fork all others' stacks are in another one, after a raw clone not); "preceded by a guard page"
+ * (the program's own mappings may be, and a stack's mapping may merge with its neighbour's).
  *
  * The main thread's stack is [stack]. If no live thread can be the main one (pthread_exit of main; fork by another thread) it is
  * stale too. A thread whose stack pointer is not in its stack (it is on an alternate signal stack, or a coroutine) keeps all of
  * it; such other stacks are memory like any.
  *
- * What lies above the stack pointer is static TLS and struct pthread too, with the slots of pthread_setspecific, and is scanned with it.
+ * What lies above the stack pointer is static TLS and struct pthread too, with the slots of pthread_setspecific, and is
+ * scanned with it.
  */
 #include "scan/work.h"
 
 #define PTHREAD_WORDS (0xa00 / LT_WORD) /* no version's is larger */
 #define PTHREAD_ALIGN 64
+#define DTV LT_WORD /* where struct pthread has it */
 #define STACK_MAX (UINT64_C(1) << 40)
 
 /* The stack that the struct pthread at `self` tells of, if words [from, to) are its beginning. */
@@ -28,7 +30,8 @@ static bool stack_of(const struct lt_scan_work *w, const uintptr_t *from, const 
 	if (to - from < 4 || from[0] != self || from[2] != self)
 		return false;
 	for (const uintptr_t *at = from + 3; at + 1 < to && at < from + PTHREAD_WORDS; at++)
-		if (at[0] && at[0] % w->page == 0 && at[0] < self && at[1] % w->page == 0 && at[1] < STACK_MAX && at[1] > self - at[0]) {
+		if (at[0] && at[0] % w->page == 0 && at[0] < self && at[1] % w->page == 0 && at[1] < STACK_MAX &&
+		    at[1] > self - at[0]) {
 			*stack = (struct lt_scan_range){ at[0], at[0] + at[1] };
 			return true;
 		}
@@ -51,8 +54,11 @@ static void look_for_dead(struct lt_scan_work *w, const uintptr_t *from, const u
 	for (const uintptr_t *at = from + first; to - at >= 4; at += PTHREAD_ALIGN / LT_WORD) {
 		uintptr_t self = address + (uintptr_t)((const char *)at - (const char *)from);
 		struct lt_scan_range stack;
-		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, self, &stack))
-			lt_ranges_add(&w->not_roots, stack.low, stack.high);
+		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, self, &stack)) {
+			/* Its list of TLS blocks is glibc's for as long as the stack is, and used again with it. */
+			lt_ranges_add(&w->not_roots, stack.low, self + DTV);
+			lt_ranges_add(&w->not_roots, self + DTV + LT_WORD, stack.high);
+		}
 	}
 }
 
@@ -87,9 +93,13 @@ void lt_threads_exclude(struct lt_scan_work *w)
 	if (w->scan->thread_count) /* else nothing is known of threads */
 		lt_roots_read(w, 0, LT_MAP_FILE | LT_MAP_SHARED | LT_MAP_STACK | LT_MAP_HEAP, look_for_dead);
 #endif
-	for (unsigned t = 0; t < w->scan->thread_count; t++)
+	for (unsigned t = 0; t < w->scan->thread_count; t++) {
+		const uintptr_t tp = w->scan->threads[t].tp;
 		if (!exclude_below(w, &w->scan->threads[t]))
 			main = true;
+		if (tp)
+			lt_ranges_add(&w->not_roots, tp + (uintptr_t)w->scan->own_tls_low, tp + (uintptr_t)w->scan->own_tls_high);
+	}
 	for (size_t i = 0; i < w->line_count; i++)
 		if (!main && (w->lines[i].flags & LT_MAP_STACK))
 			lt_ranges_add(&w->not_roots, w->lines[i].low, w->lines[i].high);

@@ -84,8 +84,8 @@ int lt_index_make(struct lt_scan_work *w);
 void lt_index_free(struct lt_scan_work *w);
 /* The block that holds address; LT_NONE. */
 uint32_t lt_index_find(const struct lt_scan_work *w, uintptr_t address);
-/* The first block at or above address, by binary search; count: none. */
-uint32_t lt_index_above(const struct lt_scan_work *w, uintptr_t address);
+void lt_index_prefetch(const struct lt_scan_work *w, uintptr_t address);
+void lt_index_prefetch_block(const struct lt_scan_work *w, uintptr_t address);
 
 static inline uintptr_t lt_block_end(const struct lt_scan_block *block)
 {

@@ -59,11 +59,16 @@ void lt_gate_leave(void)
 
 bool lt_gate_close(void)
 {
+	return lt_gate_close_within(CLOSE_TIMEOUT_NS);
+}
+
+bool lt_gate_close_within(int64_t ns)
+{
 	lt_store_seq(&closed, 1); /* pairs with lt_gate_enter */
 	bool doubtful = lt_thread.gate != lt_thread.inside;
 	if (doubtful && &__libc_single_threaded && __libc_single_threaded)
 		return true;
-	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + (doubtful ? DOUBTFUL_TIMEOUT_NS : CLOSE_TIMEOUT_NS);
+	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + (doubtful && ns > DOUBTFUL_TIMEOUT_NS ? DOUBTFUL_TIMEOUT_NS : ns);
 	for (unsigned round = 0;; round++) {
 		int sum = 0;
 		for (unsigned i = 0; i < STRIPES; i++)

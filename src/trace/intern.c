@@ -62,7 +62,7 @@ uint32_t lt_intern_string(const char *bytes, size_t length)
 	return found;
 }
 
-static uint32_t intern_frame_slowly(uint32_t parent, uintptr_t pc)
+static uint32_t intern_frame_slowly(uint32_t parent, uintptr_t pc, bool unsure)
 {
 	uint64_t offset;
 	uint32_t module = lt_modules_find(pc, &offset); /* rank 1, and the loader's: before our lock */
@@ -79,7 +79,7 @@ static uint32_t intern_frame_slowly(uint32_t parent, uintptr_t pc)
 				node = 0;
 		}
 	}
-	if (node && !lt_table_find(&by_address, pc, parent))
+	if (node && !unsure && !lt_table_find(&by_address, pc, parent))
 		lt_table_add(&by_address, pc, parent, node);
 	lt_unlock(&intern_lock);
 	return node;
@@ -88,7 +88,7 @@ static uint32_t intern_frame_slowly(uint32_t parent, uintptr_t pc)
 static inline uint32_t intern_frame(uint32_t parent, uintptr_t pc)
 {
 	uint32_t node = lt_table_find(&by_address, pc, parent);
-	return lt_likely(node) ? node : intern_frame_slowly(parent, pc);
+	return lt_likely(node) ? node : intern_frame_slowly(parent, pc, false);
 }
 
 uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n)
@@ -100,11 +100,24 @@ uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n)
 	return node;
 }
 
+/* Code may be at addresses where other code was. The stack's own is not unloaded meanwhile. */
+static __attribute__((noinline, cold)) uint32_t intern_unsure(struct lt_stack *stack, uint32_t first)
+{
+	uint32_t node = 0;
+	lt_modules_refresh();
+	stack->known = 0;
+	for (uint32_t i = first; i < stack->count && (i == first || node); i++)
+		node = intern_frame_slowly(node, stack->frames[i].pc, true);
+	return node;
+}
+
 uint32_t lt_intern_stack(struct lt_stack *stack)
 {
 	uint32_t i = stack->first ? 0 : stack->known, node = i ? stack->frames[i - 1].node : 0;
 	if (stack->first)
 		i = stack->first;
+	if (lt_unlikely(stack->unsure))
+		return intern_unsure(stack, i);
 	for (; i < stack->count; i++) {
 		node = stack->frames[i].node = intern_frame(node, stack->frames[i].pc);
 		if (lt_unlikely(!node))
@@ -212,7 +225,7 @@ uint32_t lt_site_next(void)
 
 void lt_intern_flush(void)
 {
-	lt_table_reset(&by_address);
+	lt_table_empty(&by_address);
 }
 
 void lt_intern_fork_child(bool interrupted)

@@ -7,7 +7,7 @@
  * would read from and write to those (1.6, src/x86_64/Ginit.c). unw_backtrace was turned down too: its per-thread cache is not
  * emptied by dlclose, so code loaded at a reused address is unwound by the rules of what was there before.
  *
- * Here a page is tried out by process_vm_readv of one word, then read directly. Nothing is cached between walks
+ * Here a page is tried out by a system call that reads one word, then read directly. Nothing is cached between walks
  * (UNW_CACHE_NONE). libunwind blocks signals while it holds a lock of its own.
  *
  * Threads: any, each walk has its own cursor and registers, on its stack: some 5 KiB. Failure: 0 frames.
@@ -20,7 +20,6 @@
 #include <libunwind.h>
 #include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 
 #define SKIP_MAX 16 /* frames of our own above the hook's caller */
 #define PAGES 16    /* a power of two */
@@ -47,19 +46,12 @@ struct walk {
 
 static bool can_read(struct walk *walk, uintptr_t address)
 {
-	uintptr_t page = address >> 12, word, *known = &walk->pages[page % PAGES];
-	if (*known == page)
+	uintptr_t page = address >> 12, *known = &walk->pages[page % PAGES];
+	if (*known == page + 1) /* 0: none yet */
 		return true;
-	struct iovec to = { &word, sizeof word }, from = { (void *)address, sizeof word };
-	long n = lt_syscall6(SYS_process_vm_readv, lt_sys_getpid(), (long)&to, 1, (long)&from, 1, 0);
-	if (n == -ENOSYS || n == -EPERM) { /* a filter forbids it */
-		unsigned char resident;
-		if (lt_syscall6(SYS_mincore, (long)(page << 12), 4096, (long)&resident, 0, 0, 0))
-			return false;
-	} else if (n != sizeof word) {
+	if (!lt_sys_can_read(address))
 		return false;
-	}
-	*known = page;
+	*known = page + 1;
 	return true;
 }
 
@@ -167,6 +159,10 @@ int lt_libunwind_init(void)
 	return 0;
 }
 
+/* libunwind needs the stack that the ABI wants; a program's may be another. */
+#if defined __x86_64__
+__attribute__((force_align_arg_pointer))
+#endif
 unsigned lt_libunwind_walk(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 {
 	struct walk walk = { .pages = { 0 } };

@@ -50,6 +50,8 @@ struct scan {
 	bool cut;
 };
 
+uint32_t lt_code_unsure;
+
 static struct lt_lock modules_lock;
 static struct module *modules; /* MODULES_MAX of them, touched as needed */
 static unsigned module_count;
@@ -268,6 +270,35 @@ bool lt_modules_scan(void)
 	lt_unlock(&modules_lock);
 	lt_unmap(scan.buffer, SCAN_BYTES);
 	return unloaded;
+}
+
+struct counts {
+	unsigned long long adds, subs;
+};
+
+static int take_counts(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	if (size >= offsetof(struct dl_phdr_info, dlpi_subs) + sizeof info->dlpi_subs)
+		*(struct counts *)arg = (struct counts){ info->dlpi_adds, info->dlpi_subs };
+	return 1;
+}
+
+uint64_t lt_modules_unloads(void)
+{
+	struct counts counts = { 0 };
+	dl_iterate_phdr(take_counts, &counts);
+	return counts.subs;
+}
+
+void lt_modules_refresh(void)
+{
+	struct counts counts = { 0 };
+	dl_iterate_phdr(take_counts, &counts);
+	lt_lock(&modules_lock);
+	bool current = counts.adds + counts.subs <= applied_version;
+	lt_unlock(&modules_lock);
+	if (!current)
+		lt_modules_scan();
 }
 
 static const struct module *find_loaded(uintptr_t address)

@@ -16,6 +16,16 @@ bool lt_modules_scan(void);
  * after a look at the loader's list. No lock held. */
 uint32_t lt_modules_find(uintptr_t address, uint64_t *offset);
 
+/* > 0: code is being unloaded, or was and the caches could not be emptied since; see process/unload.c. Meanwhile whatever is
+ * cached by code address is neither read nor filled. Read once per stack, inside the gate. */
+extern uint32_t lt_code_unsure;
+
+/* The loader's count of objects that it has unloaded. No lock held. */
+uint64_t lt_modules_unloads(void);
+
+/* For lt_modules_find() while lt_code_unsure: looks at the loader's list if it changed. No lock held. */
+void lt_modules_refresh(void);
+
 /* Notes that the module with this address holds the R runtime. */
 void lt_modules_mark_r(uintptr_t address);
 

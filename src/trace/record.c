@@ -24,6 +24,7 @@
 #include "trace/gate.h"
 #include "trace/intern.h"
 #include "trace/live.h"
+#include "trace/modules.h"
 #include "trace/unwind.h"
 #include <errno.h>
 #include <string.h>
@@ -174,9 +175,11 @@ static void count_free(const struct lt_block *block, bool temporary)
 
 static uint32_t find_site(uintptr_t caller, size_t size)
 {
+	bool unsure = lt_unlikely(lt_load_relaxed(&lt_code_unsure)) && !lt_unload_retry();
 	struct scratch *scratch = take_scratch();
 	bool r_cut = false;
 	uint32_t flags = 0, r = 0;
+	scratch->stack.unsure = unsure;
 	bool cut = lt_stack_take(caller, &scratch->stack, lt_options.depth);
 	if (lt_unlikely(lt_options.check) && lt_add_relaxed(&checked, 1) % lt_options.check == 0)
 		lt_stack_check(caller, &scratch->stack, lt_options.depth, cut);

@@ -3,10 +3,12 @@
  * The writer's half of the table; see table.h.
  */
 #include "trace/table.h"
+#include "base/sys.h"
 #include <errno.h>
 #include <string.h>
 
 #define FIRST_ENTRIES 1024
+#define PAGE 4096
 
 static void place(struct lt_table_array *array, uint64_t a, uint64_t b, uint32_t value)
 {
@@ -27,6 +29,7 @@ static int grow(struct lt_table *table)
 	if (!array)
 		return -ENOMEM;
 	array->mask = n - 1;
+	array->old = old;
 	table->used = 0;
 	for (uint64_t i = 0; old && i <= old->mask; i++) {
 		const struct lt_table_entry *e = &old->entries[i];
@@ -51,11 +54,38 @@ int lt_table_add(struct lt_table *table, uint64_t a, uint64_t b, uint32_t value)
 	return 0;
 }
 
+static void unmap(struct lt_table_array *array)
+{
+	while (array) {
+		struct lt_table_array *old = array->old;
+		lt_unmap(array, sizeof *array + (array->mask + 1) * sizeof array->entries[0]);
+		array = old;
+	}
+}
+
+void lt_table_empty(struct lt_table *table)
+{
+	struct lt_table_array *array = table->array;
+	table->used = 0;
+	if (!array)
+		return;
+	unmap(array->old);
+	array->old = NULL;
+	/* The whole pages go back to the kernel, if it takes them (not from locked memory). */
+	char *start = (char *)array->entries, *end = (char *)&array->entries[array->mask + 1], *pages = (char *)array + PAGE;
+	size_t size = (size_t)(end - pages) & ~(size_t)(PAGE - 1);
+	if (lt_sys_madvise(pages, size, MADV_DONTNEED)) {
+		memset(start, 0, (size_t)(end - start));
+	} else {
+		memset(start, 0, (size_t)(pages - start));
+		memset(pages + size, 0, (size_t)(end - pages) - size);
+	}
+}
+
 void lt_table_reset(struct lt_table *table)
 {
-	if (table->array)
-		lt_unmap(table->array, sizeof *table->array + (table->array->mask + 1) * sizeof table->array->entries[0]);
-	table->array = 0;
+	unmap(table->array);
+	table->array = NULL;
 	table->used = 0;
 }
 

@@ -4,7 +4,8 @@
  *
  * Open addressing, linear probing, at most half full. An entry is published by the release store of its value, which is never
  * 0; a reader that finds 0 has reached the end of its chain. Growing copies into a new array; the old one stays mapped, since
- * readers may be in it (all old ones together are smaller than the present one). To empty a table, close the gate.
+ * readers may be in it (all old ones together are smaller than the present one), and hangs from the new one. To empty a table,
+ * close the gate.
  */
 #ifndef LT_TABLE_H
 #define LT_TABLE_H
@@ -20,6 +21,7 @@ struct lt_table_entry {
 
 struct lt_table_array {
 	uint64_t mask;
+	struct lt_table_array *old; /* that this one grew out of; NULL: none */
 	struct lt_table_entry entries[];
 };
 
@@ -53,7 +55,10 @@ static inline uint32_t lt_table_find(const struct lt_table *table, uint64_t a, u
 /* Adds what is not there. Under the owner's lock. Returns 0 or -ENOMEM. */
 int lt_table_add(struct lt_table *table, uint64_t a, uint64_t b, uint32_t value);
 
-/* Empties it and unmaps its array. With the gate closed, or in a fork child. */
+/* Empties it. It keeps its array, for what was in it mostly comes again. With the gate closed. */
+void lt_table_empty(struct lt_table *table);
+
+/* Empties it and unmaps its arrays. With the gate closed, or in a fork child. */
 void lt_table_reset(struct lt_table *table);
 
 /* Empties it and keeps its array: in a fork child whose only thread may go on in any of these functions. */

@@ -25,7 +25,9 @@ struct lt_stack {
 	uint32_t first;      /* frames before it are beyond option depth */
 	uint32_t known;      /* so many of the first frames have their node */
 	uint32_t generation; /* of the code and the trie; see lt_unwind_flush() */
+	uintptr_t top;       /* while reusable: all its words are below, on the own stack of the thread that took it */
 	bool reusable;
+	bool unsure; /* by the caller: lt_code_unsure when the recording began */
 	struct lt_frame frames[LT_DEPTH_MAX], fresh[LT_DEPTH_MAX];
 };
 

@@ -7,6 +7,7 @@
  *   trap               a breakpoint instruction ends the process by SIGSEGV, with the instruction already behind it
  *   truncated          truncates all files in the directory $LEAKTRACE_DIR while it allocates; ends with 0
  *   fork-in-handler    a signal handler forks while main forks and allocates; ends with 0
+ *   coroutines SKEW    a coroutine made by hand at the very end of its mapping, SKEW bytes off the ABI's alignment, allocates 100 times
  *   fork-in-malloc     a signal handler forks 150 times while main allocates; each child goes on in what was interrupted, leaves
  *                      one block of 40 bytes and ends with 0
  *   small-stack        forks in a thread with the smallest stack, half of it in use; ends with 0
@@ -24,6 +25,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/time.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 static volatile int parked, forks, in_child;
@@ -122,6 +124,60 @@ static void fork_in_malloc(void)
 	every(0);
 }
 
+#if defined __x86_64__
+/* A switch of stacks written by hand, without unwind data. */
+void switch_stack(void **save, void *to);
+__asm__("	.text\n"
+        "	.type switch_stack, @function\n"
+        "switch_stack:\n"
+        "	push %rbp\n	push %rbx\n	push %r12\n	push %r13\n	push %r14\n	push %r15\n"
+        "	mov %rsp, (%rdi)\n"
+        "	mov %rsi, %rsp\n"
+        "	pop %r15\n	pop %r14\n	pop %r13\n	pop %r12\n	pop %rbx\n	pop %rbp\n"
+        "	ret\n"
+        "	.size switch_stack, . - switch_stack\n");
+static void *main_stack, *coroutine_stack;
+
+static __attribute__((noinline)) void run_coroutine(void)
+{
+	for (;;) {
+		void *volatile block = malloc(32);
+		free(block);
+		switch_stack(&coroutine_stack, main_stack);
+	}
+}
+
+/* Whereto the coroutine would return: a function with a large frame, of which nothing is there. */
+static __attribute__((noinline)) void end_coroutine(void)
+{
+	volatile char frame[512];
+	for (unsigned i = 0; i < sizeof frame; i++)
+		frame[i] = 0;
+	abort();
+}
+
+/* `skew`: bytes by which the stack is not aligned as the ABI wants. */
+static void coroutines(size_t skew)
+{
+	char *memory = mmap(NULL, 65536 + 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	REQUIRE(memory != MAP_FAILED);
+	REQUIRE(mprotect(memory, 4096, PROT_NONE) == 0 && mprotect(memory + 4096 + 65536, 4096, PROT_NONE) == 0);
+	void **top = (void **)(void *)(memory + 4096 + 65536 - skew);
+	*--top = (void *)end_coroutine;
+	*--top = (void *)run_coroutine;
+	for (unsigned i = 0; i < 6; i++)
+		*--top = NULL;
+	coroutine_stack = top;
+	for (unsigned i = 0; i < 100; i++)
+		switch_stack(&main_stack, coroutine_stack);
+	say("100 turns\n");
+}
+#else
+static void coroutines(size_t skew)
+{
+}
+#endif
+
 static void truncate_dumps(void)
 {
 	char path[PATH_MAX];
@@ -218,6 +274,8 @@ int main(int argc, char **argv)
 		churn(100000);
 	} else if (!strcmp(kind, "fork-in-handler")) {
 		fork_in_handler();
+	} else if (!strcmp(kind, "coroutines")) {
+		coroutines((size_t)number);
 	} else if (!strcmp(kind, "fork-in-malloc")) {
 		fork_in_malloc();
 	} else if (!strcmp(kind, "small-stack")) {

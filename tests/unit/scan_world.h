@@ -19,7 +19,7 @@
 #include "scan/scan.h"
 
 #define WORLD_BLOCKS 65536
-#define NOINLINE __attribute__((noinline))
+#define NOINLINE __attribute__((noinline, unused))
 
 struct world {
 	uint32_t count;
@@ -81,14 +81,14 @@ static inline uintptr_t at(uint32_t number, uint64_t offset)
 }
 
 /* The word at `offset` of `from` points to byte `into` of `to`. */
-static inline void point(uint32_t from, uint64_t offset, uint32_t to, uint64_t into)
+static NOINLINE void point(uint32_t from, uint64_t offset, uint32_t to, uint64_t into)
 {
 	uintptr_t value = at(to, into);
 
 	memcpy((void *)at(from, offset), &value, sizeof value);
 }
 
-static inline void put(uint32_t number, uint64_t offset, uint64_t value)
+static NOINLINE void put(uint32_t number, uint64_t offset, uint64_t value)
 {
 	memcpy((void *)at(number, offset), &value, sizeof value);
 }

@@ -10,3 +10,9 @@ void lt_fork_child_unseen(bool last)
 {
 	abort();
 }
+
+/* Nor is anything unloaded by a hook. */
+bool lt_unload_retry(void)
+{
+	return false;
+}

@@ -108,7 +108,8 @@ static void look_up_agrees_with_a_search_through_all(void **state)
 	assert_int_equal(lt_index_make(w), 0);
 	for (unsigned i = 0; i < 300; i++) {
 		const uintptr_t low = blocks[i].address, high = lt_block_end(&blocks[i]);
-		const uintptr_t tries[] = { low - 1, low, low + 1, (low + high) / 2, high - 1, high, high + 1, low + rnd() % (high - low) };
+		const uintptr_t tries[] = { low - 1, low, low + 1, (low + high) / 2, high - 1, high, high + 1,
+			                    low + rnd() % (high - low) };
 
 		for (unsigned t = 0; t < 8; t++)
 			assert_int_equal(lt_index_find(w, tries[t]), naive(w, tries[t]));

@@ -20,6 +20,7 @@
 #include "tracer.h"
 
 #define PAGE 4096
+#define MAP_HERE (MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE)
 
 static uintptr_t data[4] = { 1 };
 static uintptr_t bss[4];
@@ -39,11 +40,6 @@ static NOINLINE char *map(size_t size, int flags, int fd)
 	return memory;
 }
 
-static char *const *hidden(void) /* pointers to mappings are no matter: they hold no blocks */
-{
-	return NULL;
-}
-
 static void data_bss_and_tls_are_roots(void **state)
 {
 	for (unsigned i = 0; i < 4; i++)
@@ -51,7 +47,6 @@ static void data_bss_and_tls_are_roots(void **state)
 	keep(&data[1], 0, 0);
 	keep(&bss[1], 1, 0);
 	keep(&thread_local_word, 2, 0);
-	(void)hidden();
 	assert_judged("rrrd");
 	data[1] = bss[1] = thread_local_word = 0;
 }
@@ -119,6 +114,18 @@ static void own_ranges_and_mappings_of_the_tracer_are_no_roots(void **state)
 	assert_judged("ddr");
 	lt_unmap(ours, PAGE);
 	munmap(theirs, PAGE);
+}
+
+static void thread_local_variables_of_the_tracer_are_no_roots(void **state)
+{
+	make(100);
+	make(100);
+	keep(&thread_local_word, 0, 0);
+	keep(&data[1], 1, 0);
+	world->scan.own_tls_low = (intptr_t)&thread_local_word - (intptr_t)thread_pointer();
+	world->scan.own_tls_high = world->scan.own_tls_low + (intptr_t)sizeof thread_local_word;
+	assert_judged(thread_pointer() ? "dr" : "rr");
+	thread_local_word = data[1] = 0;
 }
 
 /* Of all sizes, below and above the threshold of mmap, freed in several orders: chunks linked into all kinds of bins. */
@@ -230,8 +237,8 @@ static void mapping_next_to_a_mmapped_block_is_a_root(void **state)
 	make(100);
 	uintptr_t chunk = at(0, 0) - 16;
 	uintptr_t size = ((uintptr_t *)chunk)[1] & ~(uintptr_t)7;
-	char *below = mmap((void *)(chunk - PAGE), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	char *above = mmap((void *)(chunk + size), PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	char *below = mmap((void *)(chunk - PAGE), PAGE, PROT_READ | PROT_WRITE, MAP_HERE, -1, 0);
+	char *above = mmap((void *)(chunk + size), PAGE, PROT_READ | PROT_WRITE, MAP_HERE, -1, 0);
 
 	if (below != MAP_FAILED)
 		keep(below, 1, 0);
@@ -262,6 +269,14 @@ static NOINLINE void fill_heap(unsigned megabytes)
 		make(65000);
 }
 
+/* Until malloc has had to go around. */
+static NOINLINE void fill_heap_beyond(uintptr_t *words)
+{
+	fill_heap(1);
+	while (at(world->count - 1, 0) < (uintptr_t)words)
+		make(65000);
+}
+
 static void own_sbrk(void *unused)
 {
 	uintptr_t *first, *second, *third;
@@ -271,15 +286,15 @@ static void own_sbrk(void *unused)
 	fill_heap(1);
 	first = sbrk_words(3 * 8); /* odd, so that malloc has to align */
 	keep(&first[1], 0, 0);
-	fill_heap(1);
+	fill_heap_beyond(first);
 	second = sbrk_words(100000);
 	keep(&second[3], 1, 0);
 	keep(&second[12499], 2, 0);
 	free(malloc(120000)); /* a free chunk right behind it */
-	fill_heap(2);
+	fill_heap_beyond(second);
 	third = sbrk_words(PAGE);
 	keep(&third[511], 3, 0);
-	keep((char *)stale + 100, 5, 0);
+	keep((char *)stale + 104, 5, 0);
 	free(stale);
 	CHILD_CHECK(judge() == 0);
 	for (unsigned i = 0; i < 4; i++)
@@ -301,10 +316,14 @@ static void no_brk(void *unused)
 
 	world_start(NULL);
 	make(100);
-	wall = mmap((char *)(((uintptr_t)sbrk(0) + 4095) & -4096UL), PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	wall = mmap((char *)(((uintptr_t)sbrk(0) + 4095) & -4096UL), PAGE, PROT_NONE, MAP_HERE, -1, 0);
 	CHILD_CHECK(wall != MAP_FAILED);
 	char *before = map(PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
 	uint32_t first = world->count, count;
+	uintptr_t far = (uintptr_t)wall + (UINT64_C(1) << 32);
+	for (unsigned i = 0; i < 20000 && at(world->count - 1, 0) < far; i++)
+		make(65000);
+	CHILD_CHECK(at(world->count - 1, 0) > far);
 	fill_heap(3);
 	make_and_free_neighbours(&first, &count);
 	keep(before, 1, 0);
@@ -386,6 +405,7 @@ int main(void)
 		TEST(mappings_of_the_program_are_roots),
 		TEST(shrunken_file_does_no_harm),
 		TEST(own_ranges_and_mappings_of_the_tracer_are_no_roots),
+		TEST(thread_local_variables_of_the_tracer_are_no_roots),
 		TEST(freed_chunks_and_words_of_malloc_are_no_roots),
 		TEST(links_left_in_a_reused_block_are_no_pointers),
 		TEST(mmapped_blocks_are_no_roots_and_not_paged_in),

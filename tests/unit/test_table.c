@@ -126,6 +126,34 @@ static void reset_table_is_empty_and_gives_its_memory_back(void **state)
 	assert_int_equal(lt_table_find(table, 1, 2), 4);
 }
 
+static void emptied_table_keeps_only_its_last_array(void **state)
+{
+	struct lt_table *table = *state;
+	uint64_t before = lt_arena_bytes();
+
+	for (unsigned round = 0; round < 3; round++) {
+		for (uint32_t i = 1; i <= 20000; i++)
+			assert_int_equal(lt_table_add(table, i, round, i), 0);
+		lt_table_empty(table);
+		assert_true(lt_arena_bytes() - before < 2 * 65536 * sizeof(struct lt_table_entry));
+		for (uint32_t i = 1; i <= 20000; i++)
+			assert_int_equal(lt_table_find(table, i, round), 0);
+	}
+	lt_table_reset(table);
+	assert_int_equal(lt_arena_bytes(), before);
+}
+
+static void reset_gives_back_what_a_table_grew_out_of(void **state)
+{
+	struct lt_table *table = *state;
+	uint64_t before = lt_arena_bytes();
+
+	for (uint32_t i = 1; i <= 20000; i++)
+		assert_int_equal(lt_table_add(table, i, 0, i), 0);
+	lt_table_reset(table);
+	assert_int_equal(lt_arena_bytes(), before);
+}
+
 struct reader {
 	pthread_t thread;
 	const struct lt_table *table;
@@ -185,6 +213,8 @@ int main(void)
 		TEST(table_is_at_most_half_full),
 		TEST(entries_of_one_hash_are_all_found),
 		TEST(reset_table_is_empty_and_gives_its_memory_back),
+		TEST(emptied_table_keeps_only_its_last_array),
+		TEST(reset_gives_back_what_a_table_grew_out_of),
 		TEST(readers_see_each_entry_whole_while_the_table_grows),
 	};
 

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What a program could notice of its classifier. All but the last modes have 200,000 live blocks, so that the classifier is still
+ * at work when they look. Each leaves 3 blocks of 100 bytes in leak(), which nothing points to.
+ *
+ * usage: snapshots KIND
+ *   unseen    leaktrace_snapshot(): no SIGCHLD, nothing to wait for, no descriptor more, the pipe's end is seen at once, the
+ *             same signal mask, the same process group; ends with 0
+ *   group     leaktrace_snapshot(), then SIGTERM to its process group: ends by it
+ *   many      20 snapshots in a row
+ *   threads   4 threads that hold the only pointers to their blocks in a register, in a stack slot and in TLS while main ends;
+ *             held() makes 4 blocks of 200 bytes
+ *   wait      says "ready" and waits in select() for a byte on stdin, then says "go on" and the return of select()
+ *   busy      allocates and frees in two threads until a byte comes on stdin
+ *   exit N    ends by exit(N); _exit N, quick_exit N, abort, segv, exec likewise
+ */
+#include "leaktrace/leaktrace.h"
+#include "target.h"
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <sys/select.h>
+#include <time.h>
+
+static volatile int children, stop, ready;
+static void **table;
+
+SITE static void leak(void)
+{
+	for (int i = 0; i < 3; i++) {
+		void *volatile block = malloc(100);
+		(void)block;
+		block = NULL;
+	}
+	KEEP_FRAME();
+}
+
+static void fill(size_t blocks)
+{
+	table = malloc(blocks * sizeof *table);
+	for (size_t i = 0; i < blocks; i++)
+		table[i] = malloc(200 + i % 300);
+}
+
+static void on_child(int signal)
+{
+	children++;
+}
+
+static double seconds(void)
+{
+	struct timespec now;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static unsigned descriptors(void)
+{
+	unsigned open = 0;
+	for (int fd = 0; fd < 256; fd++)
+		open += dup2(fd, fd) == fd;
+	return open;
+}
+
+static void unseen(void)
+{
+	int ends[2];
+	char byte;
+	sigset_t before, after;
+	REQUIRE(pipe(ends) == 0);
+	signal(SIGCHLD, on_child);
+	REQUIRE(sigprocmask(SIG_SETMASK, NULL, &before) == 0);
+	unsigned open = descriptors();
+	leaktrace_snapshot("unseen");
+	REQUIRE(descriptors() == open);
+	REQUIRE(sigprocmask(SIG_SETMASK, NULL, &after) == 0);
+	for (int sig = 1; sig < 65; sig++)
+		REQUIRE(sigismember(&before, sig) == sigismember(&after, sig));
+	close(ends[1]);
+	double begin = seconds();
+	REQUIRE(read(ends[0], &byte, 1) == 0);
+	REQUIRE(seconds() - begin < 5); /* not at all, but for the classifier's first moments */
+	REQUIRE(waitpid(-1, NULL, WNOHANG | __WALL) == -1 && errno == ECHILD);
+	usleep(300000);
+	REQUIRE(waitpid(-1, NULL, WNOHANG | __WALL) == -1 && errno == ECHILD);
+	REQUIRE(children == 0);
+}
+
+SITE static void *held(void)
+{
+	void *block = malloc(200);
+	KEEP_FRAME();
+	return block;
+}
+
+static __thread void *in_tls;
+
+/* The pointer is in a register that calls preserve, and nowhere else. */
+static void *hold_in_register(void *arg)
+{
+#if defined __x86_64__
+	register void *block __asm__("r13") = held();
+	__asm__ volatile("" : "+r"(block));
+	__atomic_add_fetch(&ready, 1, __ATOMIC_SEQ_CST);
+	while (!stop)
+		__asm__ volatile("pause" : "+r"(block));
+	__asm__ volatile("" : "+r"(block));
+#endif
+	return NULL;
+}
+
+static void *hold_on_stack(void *arg)
+{
+	void *volatile block = held();
+	__atomic_add_fetch(&ready, 1, __ATOMIC_SEQ_CST);
+	while (!stop)
+		pause();
+	return block;
+}
+
+static void *hold_in_tls(void *arg)
+{
+	in_tls = held();
+	__atomic_add_fetch(&ready, 1, __ATOMIC_SEQ_CST);
+	while (!stop)
+		pause();
+	return NULL;
+}
+
+static void *hold_in_slot(void *arg)
+{
+	pthread_setspecific(*(pthread_key_t *)arg, held());
+	__atomic_add_fetch(&ready, 1, __ATOMIC_SEQ_CST);
+	while (!stop)
+		pause();
+	return NULL;
+}
+
+static void threads(void)
+{
+	void *(*const holders[])(void *) = { hold_in_register, hold_on_stack, hold_in_tls, hold_in_slot };
+	static pthread_key_t key;
+	REQUIRE(pthread_key_create(&key, NULL) == 0);
+	for (unsigned i = 0; i < 4; i++) {
+		pthread_t thread;
+		REQUIRE(pthread_create(&thread, NULL, holders[i], &key) == 0);
+	}
+	while (ready < 4)
+		usleep(1000);
+	usleep(50000);
+}
+
+static void *churn(void *arg)
+{
+	void *volatile blocks[64] = { NULL };
+	for (unsigned i = 0; !stop; i++) {
+		free(blocks[i & 63]);
+		blocks[i & 63] = malloc(16 + (i * 7 & 1023));
+	}
+	for (unsigned i = 0; i < 64; i++)
+		free(blocks[i]);
+	return NULL;
+}
+
+static void wait_for_byte(void)
+{
+	char text[32] = "go on: x\n";
+	fd_set set;
+	FD_ZERO(&set);
+	FD_SET(0, &set);
+	say("ready\n");
+	int n = select(1, &set, NULL, NULL, NULL);
+	text[7] = n == 1 ? '1' : n == 0 ? '0' : errno == EINTR ? 'i' : 'e';
+	say(text);
+}
+
+int main(int argc, char **argv)
+{
+	const char *kind = argc > 1 ? argv[1] : "";
+	int number = argc > 2 ? atoi(argv[2]) : 0;
+	leak();
+	if (!strcmp(kind, "unseen")) {
+		fill(200000);
+		unseen();
+	} else if (!strcmp(kind, "group")) {
+		fill(200000);
+		REQUIRE(setpgid(0, 0) == 0);
+		leaktrace_snapshot("group");
+		kill(0, SIGTERM);
+	} else if (!strcmp(kind, "many")) {
+		for (int i = 0; i < 20; i++)
+			leaktrace_snapshot("many");
+	} else if (!strcmp(kind, "threads")) {
+		threads();
+	} else if (!strcmp(kind, "wait")) {
+		wait_for_byte();
+	} else if (!strcmp(kind, "busy")) {
+		pthread_t thread[2];
+		for (int i = 0; i < 2; i++)
+			REQUIRE(pthread_create(&thread[i], NULL, churn, NULL) == 0);
+		wait_for_byte();
+		stop = 1;
+		for (int i = 0; i < 2; i++)
+			pthread_join(thread[i], NULL);
+	} else if (!strcmp(kind, "_exit")) {
+		_exit(number);
+	} else if (!strcmp(kind, "quick_exit")) {
+		quick_exit(number);
+	} else if (!strcmp(kind, "abort")) {
+		abort();
+	} else if (!strcmp(kind, "segv")) {
+		*(volatile int *)(uintptr_t)8 = 1;
+	} else if (!strcmp(kind, "exec")) {
+		execl("/bin/true", "true", (char *)NULL);
+	}
+	exit(number);
+}
