@@ -124,7 +124,7 @@ const struct lt_command lt_command_diff = {
 	.name = "diff",
 	.arguments = "A B",
 	.summary = "Show what is new, grown, shrunk and gone between two sessions",
-	.help = "A and B are a session directory or a dump each; what is new is in B and not in A. Sites are matched by functions,\n"
+	.help = "A and B are a session directory or a dump each; what is new is in B, not in A. Sites are matched by functions,\n"
 		"modules and R calls, not by lines or addresses, so a rebuild of the program compares well. Bytes are what is\n"
 		"live at the end, over all processes. Rows come by size of the change, definite leaks first. --fail-on counts\n"
 		"native memory that is definite, possible or unknown (or of --kind).\n",

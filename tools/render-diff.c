@@ -72,7 +72,7 @@ static void text_totals(const struct lt_diff *diff, FILE *out)
 	for (int change = 0; change < LT_CHANGE_COUNT; change++)
 		text_total(lt_change_names[change], &diff->changes[change], true, out);
 	if (diff->aside.sites)
-		text_total(diff->options->kinds ? "other kinds" : "reachable", &diff->aside, false, out);
+		text_total(diff->options->kinds ? "other kinds" : "not compared", &diff->aside, false, out);
 	if (diff->r_heap.sites)
 		text_total("R's own heap", &diff->r_heap, false, out);
 	fputc('\n', out);

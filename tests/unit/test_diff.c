@@ -203,8 +203,8 @@ static void calls_and_namespaces_tell_sites_apart(void **state)
 	site(a, hidden(a, 0, "/libfoo.so", "12345678", 0x100), db_rframe(a, 0, "f", "one", NULL, 0), 1, 10);
 	site(a, hidden(a, 0, "/libfoo.so", "12345678", 0x100), db_rframe(a, 0, "g", NULL, NULL, 0), 1, 10);
 	site(b, hidden(b, 0, "/libfoo.so", "12345678", 0x100), db_rframe(b, 0, "f", "two", NULL, 0), 1, 10);
-	site(b, hidden(b, 0, "/libfoo.so", "12345678", 0x100), db_rframe(b, db_rframe(b, 0, "h", NULL, NULL, 0), "g", NULL, NULL, 0),
-	     1, 10);
+	site(b, hidden(b, 0, "/libfoo.so", "12345678", 0x100),
+	     db_rframe(b, db_rframe(b, 0, "h", NULL, NULL, 0), "g", NULL, NULL, 0), 1, 10);
 	compare_dumps(f);
 	assert_changes(f, 2, 0, 0, 2, 0);
 }
