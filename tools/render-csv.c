@@ -203,3 +203,19 @@ void lt_render_csv(struct lt_report *report, FILE *out)
 	else
 		render_sites(report, out);
 }
+
+void lt_render_csv_field(FILE *out, const char *text)
+{
+	field(out, text);
+}
+
+void lt_render_csv_stacks(struct lt_report *report, const struct lt_site *site, FILE *out)
+{
+	struct lt_stack stack;
+
+	lt_stack_make(report->symbols, report->merge->intern, site->native, &stack);
+	stack_field(&stack, out);
+	fputc(',', out);
+	r_stack_field(report->merge->intern, site->r, out);
+	lt_stack_clear(&stack);
+}

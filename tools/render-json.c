@@ -13,7 +13,7 @@
 #include "lineage.h"
 #include "out.h"
 #include "rank.h"
-#include "report.h"
+#include "render-json.h"
 #include "xalloc.h"
 
 #define FLAGS (JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(16))
@@ -412,4 +412,39 @@ void lt_render_json(struct lt_report *report, FILE *out)
 		lt_report_progress(i + 1, shown);
 	}
 	fputs("],\n\"r_heap\":null}\n", out);
+}
+
+json_t *lt_json_string(const char *bytes)
+{
+	return string_or_null(bytes);
+}
+
+json_t *lt_json_amount(const struct lt_amount *amount)
+{
+	return make_amount(amount->bytes, amount->blocks);
+}
+
+json_t *lt_json_growth(bool known, double bytes, double blocks)
+{
+	return make_growth(known, bytes, blocks);
+}
+
+json_t *lt_json_session(const struct lt_report *report)
+{
+	return make_session(report);
+}
+
+json_t *lt_json_native(const struct lt_stack *stack)
+{
+	return make_native(stack);
+}
+
+json_t *lt_json_r(const struct lt_intern *intern, uint32_t r)
+{
+	return make_r(intern, r);
+}
+
+void lt_json_emit(FILE *out, const char *before, json_t *value)
+{
+	emit(out, before, value);
 }

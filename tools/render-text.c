@@ -149,27 +149,12 @@ static const char *plural(uint64_t number)
 	return number == 1 ? "" : "s";
 }
 
-static void render_site(struct lt_report *report, const struct lt_row *row, FILE *out)
+void lt_render_text_stacks(struct lt_report *report, const struct lt_site *site, FILE *out)
 {
-	const struct lt_site *site = &report->model->sites[row->site];
-	LT_AUTO_FREE char *processes = process_list(report, row);
-	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER], growth[LT_OUT_NUMBER], growth_blocks[LT_OUT_NUMBER];
 	struct lines native = {0}, r = {0};
 	struct lt_stack stack;
 	size_t lines;
 
-	fprintf(out, "%4" PRIu32 ".  %s bytes in %s block%s", row->rank, lt_out_count(bytes, row->live.bytes),
-		lt_out_count(blocks, row->live.blocks), plural(row->live.blocks));
-	if (site->growth.bytes)
-		fprintf(out, ", +%s bytes (%s block%s) per task", lt_out_mean(growth, lt_growth_bytes(&site->growth)),
-			lt_out_mean(growth_blocks, lt_growth_blocks(&site->growth)),
-			lt_growth_blocks(&site->growth) == 1 ? "" : "s");
-	else if (site->growth.tasks)
-		fputs(", no growth", out);
-	fprintf(out, "; %s; %s\n", lt_kind_names[row->kind], processes);
-	if (site->r_garbage.blocks && row->kind != LT_KIND_REACHABLE)
-		fprintf(out, "       %s bytes in %s of them are held by R garbage only: its finalizer never ran\n",
-			lt_out_count(bytes, site->r_garbage.bytes), lt_out_count(blocks, site->r_garbage.blocks));
 	lt_stack_make(report->symbols, report->merge->intern, site->native, &stack);
 	native_lines(report, &stack, site->flags & LEAKTRACE_SITE_CUT, &native);
 	r_lines(report, site->r, site->flags & LEAKTRACE_SITE_R_CUT, &r);
@@ -185,10 +170,31 @@ static void render_site(struct lt_report *report, const struct lt_row *row, FILE
 		}
 		fputc('\n', out);
 	}
-	fputc('\n', out);
 	clear_lines(&native);
 	clear_lines(&r);
 	lt_stack_clear(&stack);
+}
+
+static void render_site(struct lt_report *report, const struct lt_row *row, FILE *out)
+{
+	const struct lt_site *site = &report->model->sites[row->site];
+	LT_AUTO_FREE char *processes = process_list(report, row);
+	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER], growth[LT_OUT_NUMBER], growth_blocks[LT_OUT_NUMBER];
+
+	fprintf(out, "%4" PRIu32 ".  %s bytes in %s block%s", row->rank, lt_out_count(bytes, row->live.bytes),
+		lt_out_count(blocks, row->live.blocks), plural(row->live.blocks));
+	if (site->growth.bytes)
+		fprintf(out, ", +%s bytes (%s block%s) per task", lt_out_mean(growth, lt_growth_bytes(&site->growth)),
+			lt_out_mean(growth_blocks, lt_growth_blocks(&site->growth)),
+			lt_growth_blocks(&site->growth) == 1 ? "" : "s");
+	else if (site->growth.tasks)
+		fputs(", no growth", out);
+	fprintf(out, "; %s; %s\n", lt_kind_names[row->kind], processes);
+	if (site->r_garbage.blocks && row->kind != LT_KIND_REACHABLE)
+		fprintf(out, "       %s bytes in %s of them are held by R garbage only: its finalizer never ran\n",
+			lt_out_count(bytes, site->r_garbage.bytes), lt_out_count(blocks, site->r_garbage.blocks));
+	lt_render_text_stacks(report, site, out);
+	fputc('\n', out);
 }
 
 /* What is reachable comes in rows only if it is asked for, or if there was no verdict to tell it from the rest. */

@@ -91,4 +91,9 @@ void lt_render_suppressions(const struct lt_report *report, FILE *out);
 /* Suppressions for all leaks that are shown. */
 void lt_render_gen_suppressions(struct lt_report *report, FILE *out);
 
+/* Parts of them, for what is drawn elsewhere: native frames and R calls of a site side by side; texts of CSV. */
+void lt_render_text_stacks(struct lt_report *report, const struct lt_site *site, FILE *out);
+void lt_render_csv_field(FILE *out, const char *text);
+void lt_render_csv_stacks(struct lt_report *report, const struct lt_site *site, FILE *out);
+
 #endif
