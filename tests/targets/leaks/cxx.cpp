@@ -299,6 +299,11 @@ static void static_object(void)
 }
 
 static thread_local std::vector<int> local_object;
+SITE static void touch_local(void)
+{
+	TOUCH(&local_object); /* registers its destructor, for which libc allocates */
+}
+
 SITE static void fill_local(void)
 {
 	local_object.resize(60);
@@ -316,6 +321,7 @@ static void thread_local_of_dead(void)
 
 static void thread_local_at__exit(void)
 {
+	touch_local();
 	fill_local();
 	leaks_wipe();
 	_exit(0);

@@ -19,8 +19,8 @@
 extern "C" {
 #endif
 
-/* A verdict on blocks, in Valgrind's words. SAME is for Valgrind: as ours. GONE: no block is left. NONE: it gives no verdict. */
-enum leak_kind { SAME, GONE, DEFINITE, INDIRECT, POSSIBLE, REACHABLE, UNKNOWN, NONE };
+/* A verdict on blocks, in Valgrind's words. SAME is for Valgrind: as ours. GONE: no block is left. ANY: of whatever kind. NONE: it gives no verdict. */
+enum leak_kind { SAME, GONE, ANY, DEFINITE, INDIRECT, POSSIBLE, REACHABLE, UNKNOWN, NONE };
 
 struct leak_site {
 	const char *function;
@@ -52,6 +52,7 @@ extern const unsigned leak_case_count;
 
 /* main.c */
 void leaks_wipe(void);
+void leaks_wipe_registers(void); /* those that a call may change */
 __attribute__((noreturn)) void leaks_end(int status); /* wipes, then exit() */
 uintptr_t leaks_hide(const void *pointer);            /* looks like no pointer; and back again */
 const char *leaks_beside(const char *name);           /* path of a file beside the program */

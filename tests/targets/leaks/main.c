@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <time.h>
 
-static const char *const kind_names[] = { "same", "gone", "definite", "indirect", "possible", "reachable", "unknown", "none" };
+static const char *const kind_names[] = { "same", "gone", "any", "definite", "indirect", "possible", "reachable", "unknown", "none" };
 
 static void list(void)
 {
@@ -34,6 +34,11 @@ SITE void leaks_wipe(void)
 	volatile char stack[128 << 10];
 	for (size_t i = 0; i < sizeof stack; i++)
 		stack[i] = 0;
+	leaks_wipe_registers();
+}
+
+SITE void leaks_wipe_registers(void)
+{
 #if defined __x86_64__
 	__asm__ volatile("xor %%eax, %%eax\n\txor %%ecx, %%ecx\n\txor %%edx, %%edx\n\txor %%esi, %%esi\n\txor %%edi, %%edi\n\t"
 			 "xor %%r8d, %%r8d\n\txor %%r9d, %%r9d\n\txor %%r10d, %%r10d\n\txor %%r11d, %%r11d" ::

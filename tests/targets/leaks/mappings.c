@@ -261,7 +261,7 @@ static void sparse_shared(void)
 MALLOCS(by_vast)
 static void vast(void)
 {
-	size_t size = (size_t)1 << 40;
+	size_t size = (size_t)1 << 38;
 	void **memory = map(size, RW, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1);
 	memory[size / 16] = by_vast(343);
 }
