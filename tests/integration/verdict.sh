@@ -64,7 +64,8 @@ run_cases() {
 # How a run must have ended. usage: check_status DIR TEXT CASES
 check_status() {
 	cat "$work/$1"/*.status | sort >"$work/$1.statuses"
-	cut -f1,9 "$work/expected" | uniq | awk -F "\t" 'NR == FNR { in_list[$1] = 1; next } $1 in in_list' "$work/$3" - | sort >"$work/want.statuses"
+	cut -f1,9 "$work/expected" | uniq | awk -F '\t' 'NR == FNR { listed[$1] = 1; next } $1 in listed' "$work/$3" - |
+		sort >"$work/want.statuses"
 	checks=$((checks + 1))
 	if ! cmp -s "$work/$1.statuses" "$work/want.statuses"; then
 		bad "$2: exit status"
@@ -72,8 +73,8 @@ check_status() {
 	fi
 }
 
-# Adds up lines CASE KIND BLOCKS BYTES FUNCTION... by the first function that is one of the case's: CASE FUNCTION KIND BLOCKS BYTES.
-# The rest are the function "-".
+# Adds up lines CASE KIND BLOCKS BYTES FUNCTION... by the first function that is one of the case's, else by "-":
+# CASE FUNCTION KIND BLOCKS BYTES.
 by_function() {
 	awk -F '\t' -v OFS='\t' '
 		NR == FNR { known[$1, $2] = 1; next }
@@ -125,8 +126,9 @@ judge() {
 run_cases cases native env
 check_status native native cases
 if [ "$oracle" ]; then
-	run_cases judged valgrind valgrind --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=none --leak-resolution=high \
-		--num-callers=40 --run-libc-freeres=no --run-cxx-freeres=no --fair-sched=try "--log-file=$work/valgrind/@.log.%p"
+	run_cases judged valgrind valgrind --leak-check=full --show-leak-kinds=all --errors-for-leak-kinds=none \
+		--leak-resolution=high --num-callers=40 --run-libc-freeres=no --run-cxx-freeres=no --fair-sched=try \
+		"--log-file=$work/valgrind/@.log.%p"
 	check_status valgrind Valgrind judged
 	awk -v OFS='\t' '
 		function flush() { if (kind) print at, kind, blocks, bytes functions; kind = "" }
@@ -173,8 +175,10 @@ if [ "$traced" ]; then
 		# The verdict is written by another process, which may take a moment longer.
 		tries=0
 		while :; do
-			"$tool" report --format=json "$work/traced/$name" >"$work/json" 2>>"$work/report.err" || echo '{}' >"$work/json"
-			jq -r --arg at "$at" '.sites[]? | [$at, .kind, .blocks, .bytes] + [.native[].function // "?"] | @tsv' "$work/json" >"$work/rows"
+			"$tool" report --format=json "$work/traced/$name" >"$work/json" 2>>"$work/report.err" ||
+				echo '{}' >"$work/json"
+			jq -r --arg at "$at" '.sites[]? | [$at, .kind, .blocks, .bytes] + [.native[].function // "?"] | @tsv' \
+				"$work/json" >"$work/rows"
 			if [ $late -ge 3 ] || [ "$name" = ends.SIGKILL ] || ! cut -f2 "$work/rows" | grep -q unknown; then break; fi
 			if [ $tries -ge 30 ]; then
 				late=$((late + 1))
@@ -196,7 +200,10 @@ if [ "$traced" ]; then
 			$2 != "-" || $3 == "reachable" || $1 in unjudged { next }
 			FILENAME ~ /valgrind/ { theirs[$1] += $4; next }
 			{ ours[$1] += $4; kinds[$1] = kinds[$1] " " $4 " " $3 }
-			END { for (k in ours) if (ours[k] > theirs[k]) printf "leaktrace %s: of other functions:%s; Valgrind %d\n", k, kinds[k], theirs[k] }
+			END {
+				for (k in ours) if (ours[k] > theirs[k])
+					printf "leaktrace %s: of other functions:%s; Valgrind %d\n", k, kinds[k], theirs[k]
+			}
 		' "$work/expected" "$work/valgrind.verdicts" "$work/traced.verdicts" | sort >"$work/wrong"
 		if [ -s "$work/wrong" ]; then
 			cat "$work/wrong"
@@ -224,7 +231,8 @@ awk -F '\t' '
 	!($1 in seen) { seen[$1] = 1; cases[p]++; total++ }
 	$6 != "none" && ($3 != $6 || $4 != $7 || $5 != $8) { differs[p]++ }
 	END {
-		for (i = 1; i <= n; i++) printf "%-14s %5d  %19d  %20d\n", order[i], cases[order[i]], rows[order[i]], differs[order[i]]
+		for (i = 1; i <= n; i++)
+			printf "%-14s %5d  %19d  %20d\n", order[i], cases[order[i]], rows[order[i]], differs[order[i]]
 		printf "%-14s %5d  %19d\n", "all", total, NR
 	}' "$work/expected"
 echo

@@ -20,8 +20,8 @@ fact d "psock_worker_loop" "holds(\"psock_worker_loop\"; $tasks; 512 * $tasks)"
 fact d "all definite" 'sites("R_PollAsyncRd") + sites("psock_worker_loop") | all(.kind == "definite")'
 fact d "the first rows" "[.sites[] | select(.kind == \"definite\")] | .[0].function == \"R_PollAsyncRd\""
 fact d "nothing unknown" '.totals.unknown.blocks == 0'
-fact d "nothing else of the module is lost" '[.sites[] | select(.kind != "reachable" and (.module | endswith("asyncrd.so"))) | .function] | unique
-	== ["R_PollAsyncRd", "psock_worker_loop"]'
+fact d "nothing else of the module is lost" '[.sites[] | select(.kind != "reachable" and (.module | endswith("asyncrd.so")))
+	| .function] | unique == ["R_PollAsyncRd", "psock_worker_loop"]'
 
 run trace fixed Rscript "$job" --backend="$backend" --tasks=$tasks --polls=2 --fixed
 same "fixed: status" 0 "$status"

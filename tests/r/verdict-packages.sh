@@ -17,11 +17,13 @@ for package in data.table Rcpp stringi xml2 Matrix jsonlite curl digest rpart ut
 	judged "$package"
 	fact "$package" "$package: classified" 'all(.processes[]; .classified)'
 	if [ "$package" = openssl ]; then
-		fact openssl "openssl: its leak" '[.sites[] | select(.kind == "definite") | .native[].function] | index("R_base64_encode") != null'
+		fact openssl "openssl: its leak" '[.sites[] | select(.kind == "definite") | .native[].function]
+			| index("R_base64_encode") != null'
 		fact openssl "openssl: nothing else" '[.sites[] | select(.kind == "definite" or .kind == "possible")
 			| select([.native[].module | endswith("openssl.so")] | any | not)] == []'
 	else
-		fact "$package" "$package: nothing is lost" '.totals.definite.blocks + .totals.indirect.blocks + .totals.possible.blocks == 0'
+		fact "$package" "$package: nothing is lost" '.totals.definite.blocks
+			+ .totals.indirect.blocks + .totals.possible.blocks == 0'
 	fi
 done
 [ $seen -gt 0 ] || skip "none of the packages"

@@ -409,7 +409,8 @@ LEAK_CASES = {
 		{ "fill_function", REACHABLE, 1, 32 } }, 0, 0, nullptr },
 	{ "containers_lost", containers_lost, { { "new_string", DEFINITE, 1, 32 }, { "fill_string", INDIRECT, 1, 201 },
 		{ "new_list", DEFINITE, 1, 24 }, { "fill_list", INDIRECT, 7, 168 } }, 0, 0, nullptr },
-	{ "shared_pointers", shared_pointers, { { "share", REACHABLE, 3, 72 }, { "share_together", REACHABLE, 2, 64 } }, 0, 0, nullptr },
+	{ "shared_pointers", shared_pointers, { { "share", REACHABLE, 3, 72 },
+		{ "share_together", REACHABLE, 2, 64 } }, 0, 0, nullptr },
 	{ "shared_alias", shared_alias, { { "share_together", REACHABLE, 1, 48 } }, 0, 0, nullptr },
 	{ "static_object", static_object, { { "make_vector", GONE, 0, 0 } }, 0, 0, nullptr },
 	{ "thread_local_of_main", thread_local_of_main, { { "fill_local", GONE, 0, 0 } }, 0, 0, nullptr },
@@ -419,6 +420,7 @@ LEAK_CASES = {
 	{ "exception_uncaught", exception_uncaught, { { "throw_it", POSSIBLE, 1, 288 } }, 134, 0, nullptr },
 	{ "exception_being_handled", exception_being_handled, { { "throw_it", POSSIBLE, 1, 288 } }, 0, 0, nullptr },
 	{ "exception_kept", exception_kept, { { "throw_it", POSSIBLE, 1, 288 } }, 0, 0, nullptr },
-	{ "forms_of_new", forms_of_new, { { "new_aligned", REACHABLE, 1, 192 }, { "new_nothrow", DEFINITE, 1, 222 } }, 0, 0, nullptr },
+	{ "forms_of_new", forms_of_new, { { "new_aligned", REACHABLE, 1, 192 },
+		{ "new_nothrow", DEFINITE, 1, 222 } }, 0, 0, nullptr },
 };
 LEAK_CASE_COUNT;

@@ -103,7 +103,8 @@ static void new_array_in_possible(void)
 
 LEAK_CASES = {
 	{ "stdstring", stdstring, { { "string_right", REACHABLE, 1, 125 }, { "string_empty", REACHABLE, 1, 25 },
-		{ "string_with_room", REACHABLE, 1, 85 }, { "string_too_long", POSSIBLE, 1, 75 }, { "string_wrong_capacity", POSSIBLE, 1, 66 },
+		{ "string_with_room", REACHABLE, 1, 85 }, { "string_too_long", POSSIBLE, 1, 75 },
+		{ "string_wrong_capacity", POSSIBLE, 1, 66 },
 		{ "string_elsewhere", POSSIBLE, 1, 105 }, { "string_child", REACHABLE, 1, 71 } } },
 	{ "length64", length64, { { "length_right", REACHABLE, 1, 1001 }, { "length_wrong", POSSIBLE, 1, 1003 },
 		{ "length_elsewhere", POSSIBLE, 1, 1005 }, { "length_child", REACHABLE, 1, 72 } } },
@@ -111,6 +112,7 @@ LEAK_CASES = {
 		{ "array_none", POSSIBLE, 1, 57 }, { "array_wrong", POSSIBLE, 1, 176 }, { "array_elsewhere", POSSIBLE, 1, 224 } } },
 	{ "new_array_in_heap", new_array_in_heap, { { "array_parent", REACHABLE, 1, 81 }, { "array_in_heap", REACHABLE, 1, 63 },
 		{ "array_lost_parent", DEFINITE, 1, 82 }, { "array_in_lost", INDIRECT, 1, 73 } } },
-	{ "new_array_in_possible", new_array_in_possible, { { "possible_holder", POSSIBLE, 1, 83 }, { "array_of_possible", POSSIBLE, 1, 83 } } },
+	{ "new_array_in_possible", new_array_in_possible, { { "possible_holder", POSSIBLE, 1, 83 },
+		{ "array_of_possible", POSSIBLE, 1, 83 } } },
 };
 LEAK_CASE_COUNT;

@@ -19,7 +19,8 @@
 extern "C" {
 #endif
 
-/* A verdict on blocks, in Valgrind's words. SAME is for Valgrind: as ours. GONE: no block is left. ANY: of whatever kind. NONE: it gives no verdict. */
+/* A verdict on blocks, in Valgrind's words.
+ * SAME is for Valgrind: as ours. GONE: no block is left. ANY: of whatever kind. NONE: it gives no verdict. */
 enum leak_kind { SAME, GONE, ANY, DEFINITE, INDIRECT, POSSIBLE, REACHABLE, UNKNOWN, NONE };
 
 struct leak_site {

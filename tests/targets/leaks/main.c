@@ -11,7 +11,8 @@
 #include <stdio.h>
 #include <time.h>
 
-static const char *const kind_names[] = { "same", "gone", "any", "definite", "indirect", "possible", "reachable", "unknown", "none" };
+static const char *const kind_names[] = { "same", "gone", "any", "definite", "indirect", "possible", "reachable", "unknown",
+	"none" };
 
 static void list(void)
 {
@@ -19,7 +20,8 @@ static void list(void)
 		const struct leak_case *c = &leak_cases[i];
 		for (const struct leak_site *s = c->sites; s->function; s++) {
 			int same = s->valgrind.kind == SAME, none = c->flags & LEAKS_NO_VALGRIND;
-			printf("%s\t%s\t%s\t%u\t%lu\t%s\t%u\t%lu\t%d\t%s\n", c->name, s->function, kind_names[s->kind], s->blocks, s->bytes,
+			printf("%s\t%s\t%s\t%u\t%lu\t%s\t%u\t%lu\t%d\t%s\n", c->name, s->function, kind_names[s->kind], s->blocks,
+				s->bytes,
 				kind_names[none ? NONE : same ? s->kind : s->valgrind.kind],
 				none ? 0 : same ? s->blocks : s->valgrind.blocks,
 				none ? 0 : same ? s->bytes : s->valgrind.bytes,

@@ -648,7 +648,8 @@ LEAK_CASES = {
 	{ "reused_stack", reused_stack, { { "on_reused_stack", DEFINITE, 1, 105 } } },
 	{ "large_dead_stack", large_dead_stack, { { "on_large_stack", DEFINITE, 1, 106 } } },
 	{ "own_stack", own_stack, { { "on_own_stack", REACHABLE, 1, 107 } } },
-	{ "own_stack_of_malloc", own_stack_of_malloc, { { "on_own_stack", REACHABLE, 1, 107 }, { "stack_block", REACHABLE, 1, 262144 } } },
+	{ "own_stack_of_malloc", own_stack_of_malloc, { { "on_own_stack", REACHABLE, 1, 107 },
+		{ "stack_block", REACHABLE, 1, 262144 } } },
 	{ "own_stack_of_malloc_dropped", own_stack_of_malloc_dropped, { { "on_own_stack", REACHABLE, 1, 107 },
 		{ "stack_block", REACHABLE, 1, 262144 } } },
 #if defined __x86_64__
@@ -671,18 +672,22 @@ LEAK_CASES = {
 	{ "dynamic_tls_of_main", dynamic_tls_of_main, { { "in_dynamic_tls", REACHABLE, 1, 144 } } },
 	{ "dynamic_tls_of_living", dynamic_tls_of_living, { { "in_dynamic_tls", REACHABLE, 1, 144 } } },
 	{ "dynamic_tls_of_earlier", dynamic_tls_of_earlier, { { "in_dynamic_tls", REACHABLE, 1, 144, { POSSIBLE, 1, 144 } } },
-		.why = "Valgrind gets there by libc's table of such data, which libc holds by an interior pointer; a living thread's data are roots" },
+		.why = "Valgrind gets there by libc's table of such data, which libc holds by an interior pointer; "
+			"a living thread's data are roots" },
 	{ "dynamic_tls_of_dead", dynamic_tls_of_dead, { { "in_dynamic_tls", ANY, 1, 144, { POSSIBLE, 1, 144 } } },
-		.why = "libc keeps a dead thread's table of such data, by an interior pointer, and frees the data when it starts another: "
-			"any verdict has a reason" },
+		.why = "libc keeps a dead thread's table of such data, by an interior pointer, and frees the data when it "
+			"starts another: any verdict has a reason" },
 	{ "keys_of_main", keys_of_main, KEYED(REACHABLE) },
 	{ "keys_of_living", keys_of_living, KEYED(REACHABLE) },
 	{ "keys_of_dead", keys_of_dead, KEYED(DEFINITE) },
 	{ "key_with_destructor", key_with_destructor, { { "freed_by_destructor", GONE, 0, 0 } } },
 	{ "deleted_key", deleted_key, { { "in_deleted_key", REACHABLE, 1, 154 } } },
 	{ "coroutine_mapped", coroutine_mapped, { { "on_coroutine", REACHABLE, 1, 161 } } },
-	{ "coroutine_malloced", coroutine_malloced, { { "on_coroutine", REACHABLE, 1, 161 }, { "coroutine_stack", REACHABLE, 1, 65536 } } },
-	{ "coroutine_ends", coroutine_ends, { { "on_running_coroutine", REACHABLE, 1, 162 }, { "on_suspended_main", REACHABLE, 1, 163 } } },
-	{ "alternate_stack", alternate_stack, { { "on_alternate_stack", REACHABLE, 1, 171 }, { "below_alternate_stack", REACHABLE, 1, 172 } } },
+	{ "coroutine_malloced", coroutine_malloced, { { "on_coroutine", REACHABLE, 1, 161 },
+		{ "coroutine_stack", REACHABLE, 1, 65536 } } },
+	{ "coroutine_ends", coroutine_ends, { { "on_running_coroutine", REACHABLE, 1, 162 },
+		{ "on_suspended_main", REACHABLE, 1, 163 } } },
+	{ "alternate_stack", alternate_stack, { { "on_alternate_stack", REACHABLE, 1, 171 },
+		{ "below_alternate_stack", REACHABLE, 1, 172 } } },
 };
 LEAK_CASE_COUNT;
