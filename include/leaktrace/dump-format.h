@@ -255,8 +255,8 @@ enum leaktrace_kind {
 
 enum leaktrace_block_flag {
 	LEAKTRACE_BLOCK_KIND = 7u,           /* mask: enum leaktrace_kind; 0 outside the blocks of a verdict */
-	LEAKTRACE_BLOCK_R_GARBAGE = 1u << 3, /* definite or indirect, but an R object that is garbage holds it: its finalizer would
-	                                        have freed it (an external pointer that was never collected) */
+	LEAKTRACE_BLOCK_R_GARBAGE = 1u << 3, /* reachable, but only from R objects that are garbage and wait for their finalizer: R
+	                                        would run it at its next collection (an external pointer's, as a rule) */
 	LEAKTRACE_BLOCK_INTERIOR = 1u << 4,  /* reachable by one of memcheck's heuristics for interior pointers */
 };
 

@@ -14,8 +14,10 @@
 #include "base/text.h"
 #include "dump/blocks.h"
 #include "dump/dump.h"
+#include "hooks/real.h"
 #include "process/classify.h"
 #include "process/process.h"
+#include "r/r.h"
 #include "trace/intern.h"
 #include "trace/live.h"
 #include "trace/record.h"
@@ -129,7 +131,7 @@ static bool list_block(const struct lt_block *block, void *arg)
 }
 
 struct ranges {
-	struct lt_scan_range *ranges;
+	struct lt_range *ranges;
 	unsigned count, room;
 };
 
@@ -137,7 +139,7 @@ static void add_range(const void *start, size_t size, void *arg)
 {
 	struct ranges *r = arg;
 	if (r->count < r->room)
-		r->ranges[r->count++] = (struct lt_scan_range){ (uintptr_t)start, (uintptr_t)start + size };
+		r->ranges[r->count++] = (struct lt_range){ (uintptr_t)start, (uintptr_t)start + size };
 }
 
 /* The tracer's own writable memory that no lt_map() gave: its data and the dump. */
@@ -146,6 +148,91 @@ static void list_own(struct ranges *r)
 	extern char lt_data_start[] __asm__("_DYNAMIC"), lt_data_end[] __asm__("_end");
 	add_range(lt_data_start, (size_t)(lt_data_end - lt_data_start), r);
 	lt_dump_visit(add_range, r);
+}
+
+/* ---- R's heap ---- */
+
+static struct {
+	const struct lt_classification *c;
+	struct lt_r_collection collection;
+	bool exact;
+	const char *note;
+	void *landing[5];
+} r;
+
+static void on_fault(int sig)
+{
+	(void)sig;
+	__builtin_longjmp(r.landing, 1);
+}
+
+static size_t size_of_block(uintptr_t address, void *scan)
+{
+	return (size_t)lt_scan_block_size(scan, address);
+}
+
+/* R's thread is the process's first. In the midst of C code that a package's .Call() runs, objects may be in use that nothing but
+ * the stack holds; where R itself called the hook, they can't be. */
+static void describe_r_thread(struct lt_r_collection *collection)
+{
+	const struct lt_classification *c = r.c;
+	bool called = c->trigger == LEAKTRACE_TRIGGER_TASK || (c->trigger == LEAKTRACE_TRIGGER_END && !c->context);
+	for (unsigned i = 0; i < c->thread_count; i++) {
+		const struct lt_scan_thread *thread = &c->threads[i];
+		if (thread->tid != c->pid || (!i && called))
+			continue;
+		collection->stack = thread->sp;
+		collection->registers = thread->reg;
+		collection->register_count = thread->registers;
+	}
+}
+
+static __attribute__((noinline)) int collect_guarded(struct lt_r_collection *collection)
+{
+	if (__builtin_setjmp(r.landing))
+		return -EFAULT;
+	return lt_r_collect(collection);
+}
+
+/* A fault means that R's heap was not what we took it for: then it is scanned like any other memory. */
+static bool collect_r(struct lt_scan *scan, struct lt_scan_heap *heap)
+{
+	struct sigaction action = { .sa_handler = on_fault, .sa_flags = SA_NODEFER }, standard = { .sa_handler = SIG_DFL };
+	if (!lt_r_present())
+		return false;
+	r.collection = (struct lt_r_collection){ .block = size_of_block, .arg = scan };
+	describe_r_thread(&r.collection);
+	lt_real.sigaction(SIGSEGV, &action, NULL);
+	lt_real.sigaction(SIGBUS, &action, NULL);
+	int error = collect_guarded(&r.collection);
+	lt_real.sigaction(SIGSEGV, &standard, NULL);
+	lt_real.sigaction(SIGBUS, &standard, NULL);
+	r.exact = !error;
+	r.note = error == -EFAULT ? "R's heap is damaged" : r.collection.note;
+	if (error)
+		return false;
+	*heap = (struct lt_scan_heap){
+		.owns = lt_r_owns,
+		.live = r.collection.live.all,
+		.live_count = r.collection.live.count,
+		.garbage = r.collection.garbage.all,
+		.garbage_count = r.collection.garbage.count,
+	};
+	return true;
+}
+
+/* What is to be said of the scan, in one string. */
+static uint32_t intern_note(const char *note)
+{
+	static char buffer[512];
+	struct lt_text text = LT_TEXT(buffer);
+	lt_text_add(&text, note);
+	if (r.note && !r.exact) {
+		lt_text_add(&text, *note ? "; " : "");
+		lt_text_add(&text, "R's heap was scanned like any other memory: ");
+		lt_text_add(&text, r.note);
+	}
+	return text.length ? lt_intern_string(buffer, text.length) : 0;
 }
 
 static void judge(const struct lt_classification *c, struct leaktrace_verdict *record, uint32_t first_site)
@@ -164,7 +251,9 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 			.blocks = listing.blocks, .count = listing.count, .threads = c->threads, .thread_count = c->thread_count,
 			.own_tls_low = (uintptr_t)&lt_thread - tp, .own_tls_high = (uintptr_t)(&lt_thread + 1) - tp,
 			.own = own.ranges, .own_count = own.count, .first_site = first_site,
+			.collect = collect_r,
 		};
+		r.c = c;
 		error = lt_scan_run(&scan);
 		note = scan.note;
 		if (error && !*note)
@@ -175,8 +264,9 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 		memcpy(record->kinds, scan.kinds, sizeof record->kinds);
 		record->dropped_blocks += lt_blocks_write_verdict(listing.blocks, listing.count, first_site, record->generation);
 	}
-	if (*note)
-		record->note = lt_intern_string(note, strlen(note));
+	record->note = intern_note(note);
+	if (r.exact)
+		record->flags |= LEAKTRACE_VERDICT_R_EXACT;
 	record->work_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
 	record->pause_ns = lt_load_relaxed(&c->shared->pause_ns);
 	lt_store_release(&record->state, error ? LEAKTRACE_VERDICT_FAILED : LEAKTRACE_VERDICT_DONE); /* pairs with the reader */

@@ -169,7 +169,7 @@ static void wait_for_verdict(const struct leaktrace_verdict *record)
 int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *context, bool last)
 {
 	struct lt_classification c = {
-		.trigger = trigger, .label = label, .last = last,
+		.trigger = trigger, .label = label, .last = last, .context = context, .pid = (uint32_t)lt_sys_getpid(),
 		.begin_ns = lt_sys_clock(CLOCK_MONOTONIC), .time_ns = lt_sys_clock(CLOCK_REALTIME),
 	};
 	int error;
@@ -186,7 +186,7 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 		return -EBUSY;
 	}
 	size_t size = LT_THREADS_MAX * sizeof *c.threads;
-	int pid = lt_sys_getpid(), tid = lt_sys_gettid();
+	int pid = (int)c.pid, tid = lt_sys_gettid();
 	c.shared = lt_sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	c.threads = lt_map(size);
 	error = -ENOMEM;

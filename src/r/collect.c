@@ -144,6 +144,8 @@ static int mark_stacks(struct lt_r_marking *m, const struct lt_r_layout *layout)
 	mark_words(m, end - layout->node_stack, top);
 	if (m->collection->stack && m->collection->stack < lt_r.stack_top)
 		mark_words(m, m->collection->stack, lt_r.stack_top);
+	for (unsigned i = 0; i < m->collection->register_count; i++)
+		mark_root(m, (const struct lt_r_node *)m->collection->registers[i]);
 	return 0;
 }
 
@@ -266,11 +268,16 @@ out:
 	return error;
 }
 
-/* A page's first node begins behind its link; a vector whose allocator isn't R's lies behind that allocator's functions. */
-bool lt_r_owns(uintptr_t block)
+/* A page's first node begins behind its link; a vector whose allocator isn't R's lies behind that allocator's functions. Nodes
+ * behind the block are a neighbour's. */
+bool lt_r_owns(uintptr_t block, uint64_t size)
 {
-	return heap.chunks && (lt_r_heap_node(&heap, block) || lt_r_heap_node(&heap, block + sizeof(struct lt_r_page)) ||
-	                       lt_r_heap_node(&heap, block + LT_R_CUSTOM_HEAD));
+	static const uint8_t heads[] = {0, sizeof(struct lt_r_page), LT_R_CUSTOM_HEAD};
+
+	for (unsigned i = 0; heap.chunks && i < sizeof(heads); i++)
+		if (size >= heads[i] + sizeof(struct lt_r_node) && lt_r_heap_node(&heap, block + heads[i]))
+			return true;
+	return false;
 }
 
 void lt_r_collect_end(struct lt_r_collection *c)

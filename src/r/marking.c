@@ -53,7 +53,7 @@ static void note_range(struct lt_r_marking *m, uintptr_t low, uintptr_t high)
 		m->failed = true;
 		return;
 	}
-	ranges->all[ranges->count++] = (struct lt_r_range){ low, high };
+	ranges->all[ranges->count++] = (struct lt_range){ low, high };
 }
 
 /* Marks. Returns true if it was not marked before. */

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/range.h"
+
 /* One R function call. The strings lie in R's memory and are valid only until control returns to R; copy them. `call` and
  * `namespace` are names of symbols and never move or go away; `file` may. */
 struct lt_r_call {
@@ -62,14 +64,10 @@ bool lt_r_heap_block(uintptr_t return_address, size_t size);
 
 /* ---- What of R's heap is garbage; see collect.c. Only in a copy of the process, where nothing else runs. ---- */
 
-/* Aligned words in a node of R's that may be pointers to blocks that aren't R's: the address of an external pointer, the bytes of a
+/* Aligned words in nodes of R's that may be pointers to blocks that aren't R's: the address of an external pointer, the bytes of a
  * raw vector. No other words of R's heap are. */
-struct lt_r_range {
-	uintptr_t low, high;
-};
-
 struct lt_r_ranges {
-	struct lt_r_range *all;
+	struct lt_range *all;
 	size_t count, room;
 };
 
@@ -78,6 +76,8 @@ struct lt_r_collection {
 	/* 0: R's thread has called us, from code where R might have collected too. Else it was stopped anywhere, this is its stack
 	 * pointer, and what its stack points to is kept. */
 	uintptr_t stack;
+	const uintptr_t *registers; /* the thread's, where it was stopped; their number */
+	unsigned register_count;
 	/* Size of the recorded block that begins at `address`, 0: none. NULL: graphics devices keep nothing (they are the only
 	 * roots of R's in blocks of malloc). */
 	size_t (*block)(uintptr_t address, void *arg);
@@ -99,7 +99,7 @@ int lt_r_collect(struct lt_r_collection *collection);
 
 /* After lt_r_collect(): the block is R's own heap, a page of nodes or a large vector, garbage or not: R has not lost it, and what
  * points to others in it is in the ranges. */
-bool lt_r_owns(uintptr_t block);
+bool lt_r_owns(uintptr_t block, uint64_t size);
 
 void lt_r_collect_end(struct lt_r_collection *collection);
 

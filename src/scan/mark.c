@@ -78,6 +78,7 @@ static void meet(struct lt_scan_work *w, uintptr_t value, uintptr_t where)
 		}
 	} else if (start || lt_heuristics_match(w, block, value)) {
 		block->kind = LEAKTRACE_KIND_REACHABLE;
+		block->flags |= w->found;
 		if (!start)
 			block->flags |= LEAKTRACE_BLOCK_INTERIOR;
 		push(w, i);
@@ -138,12 +139,10 @@ void lt_mark_words(struct lt_scan_work *w, const uintptr_t *from, const uintptr_
 	meet_waiting(w, &waiting);
 }
 
-void lt_scan_words(struct lt_scan *scan, uintptr_t low, uintptr_t high)
+static void scan_block(struct lt_scan_work *w, const struct lt_scan_block *block)
 {
-	struct lt_scan_work *w = scan->work;
-	unsigned state = w->scanning ? w->scanning->state : 0;
-	low = (low + LT_WORD - 1) & -LT_WORD;
-	high &= -LT_WORD;
+	unsigned state = block->state;
+	uintptr_t low = (block->address + LT_WORD - 1) & -LT_WORD, high = (block->address + block->size) & -LT_WORD;
 	if (low >= high)
 		return;
 	if (state & LT_BLOCK_SHARED)
@@ -158,14 +157,32 @@ void lt_scan_words(struct lt_scan *scan, uintptr_t low, uintptr_t high)
 
 static void scan_listed(struct lt_scan_work *w)
 {
-	struct lt_scan *scan = w->scan;
 	while (w->list) {
 		struct lt_scan_block *block = &w->blocks[w->list - 1];
 		w->list = block->next;
 		w->scanning = block;
-		if (!scan->contents || scan->contents(scan, block, scan->contents_arg) == LT_SCAN_ALL)
-			lt_scan_words(scan, block->address, block->address + block->size);
+		scan_block(w, block);
 		w->scanning = NULL;
+	}
+}
+
+void lt_mark_owned(struct lt_scan_work *w, const struct lt_scan_heap *heap)
+{
+	for (uint32_t i = 0; i < w->count; i++)
+		if (heap->owns(w->blocks[i].address, w->blocks[i].size))
+			w->blocks[i].kind = LEAKTRACE_KIND_REACHABLE;
+}
+
+static void mark_ranges(struct lt_scan_work *w, const struct lt_range *ranges, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		const struct lt_map_line *line = lt_maps_find(w, ranges[i].low);
+		if (!line || !lt_maps_root(line) || ranges[i].high > line->high) /* two lines: of two kinds, a large vector of the program's */
+			lt_pages_read(w, ranges[i].low, ranges[i].high, LT_PAGES_CAREFUL, lt_mark_words);
+		else if (ranges[i].high - ranges[i].low < DIRECT && lt_pages_how(line) == LT_PAGES_PRIVATE)
+			lt_mark_words(w, (const uintptr_t *)ranges[i].low, (const uintptr_t *)ranges[i].high, ranges[i].low);
+		else
+			lt_pages_read(w, ranges[i].low, ranges[i].high, lt_pages_how(line), lt_mark_words);
 	}
 }
 
@@ -180,9 +197,13 @@ void lt_mark_registers(struct lt_scan_work *w)
 	}
 }
 
-/* After the roots, which have put on the list what they reach. */
-void lt_mark_run(struct lt_scan_work *w)
+/* After the roots, which have put on the list what they reach. What is to be finalized still can be freed, so it is not lost. */
+void lt_mark_run(struct lt_scan_work *w, const struct lt_scan_heap *heap)
 {
+	mark_ranges(w, heap->live, heap->live_count);
+	scan_listed(w);
+	w->found = LEAKTRACE_BLOCK_R_GARBAGE;
+	mark_ranges(w, heap->garbage, heap->garbage_count);
 	scan_listed(w);
 	w->phase = LT_PHASE_POSSIBLE;
 	for (uint32_t i = 0; i < w->count; i++)

@@ -12,7 +12,7 @@
 
 void lt_ranges_add(struct lt_ranges *ranges, uintptr_t low, uintptr_t high)
 {
-	const struct lt_scan_range *last = ranges->count ? &ranges->all[ranges->count - 1] : NULL;
+	const struct lt_range *last = ranges->count ? &ranges->all[ranges->count - 1] : NULL;
 	if (low >= high || (last && low >= last->low && high <= last->high)) /* a foreign mapping: once per block in it */
 		return;
 	if (last && last->high == low) { /* chunk after chunk */
@@ -21,7 +21,7 @@ void lt_ranges_add(struct lt_ranges *ranges, uintptr_t low, uintptr_t high)
 	}
 	if (ranges->count == ranges->room) {
 		size_t room = ranges->room ? 2 * ranges->room : FIRST_ROOM;
-		struct lt_scan_range *all = lt_map(room * sizeof *all);
+		struct lt_range *all = lt_map(room * sizeof *all);
 		if (!all) {
 			ranges->failed = true;
 			return;
@@ -32,23 +32,23 @@ void lt_ranges_add(struct lt_ranges *ranges, uintptr_t low, uintptr_t high)
 		ranges->all = all;
 		ranges->room = room;
 	}
-	ranges->all[ranges->count++] = (struct lt_scan_range){ low, high };
+	ranges->all[ranges->count++] = (struct lt_range){ low, high };
 }
 
-static void sift(struct lt_scan_range *all, size_t root, size_t count)
+static void sift(struct lt_range *all, size_t root, size_t count)
 {
 	for (size_t child; (child = 2 * root + 1) < count; root = child) {
 		if (child + 1 < count && all[child + 1].low > all[child].low)
 			child++;
 		if (all[root].low >= all[child].low)
 			return;
-		struct lt_scan_range swap = all[root];
+		struct lt_range swap = all[root];
 		all[root] = all[child];
 		all[child] = swap;
 	}
 }
 
-static void sort(struct lt_scan_range *all, size_t count)
+static void sort(struct lt_range *all, size_t count)
 {
 	size_t sorted = 1;
 	while (sorted < count && all[sorted - 1].low <= all[sorted].low)
@@ -58,7 +58,7 @@ static void sort(struct lt_scan_range *all, size_t count)
 	for (size_t i = count / 2; i--;)
 		sift(all, i, count);
 	for (size_t end = count; end-- > 1;) {
-		struct lt_scan_range swap = all[0];
+		struct lt_range swap = all[0];
 		all[0] = all[end];
 		all[end] = swap;
 		sift(all, 0, end);
@@ -67,7 +67,7 @@ static void sort(struct lt_scan_range *all, size_t count)
 
 void lt_ranges_join(struct lt_ranges *ranges)
 {
-	struct lt_scan_range *all = ranges->all;
+	struct lt_range *all = ranges->all;
 	size_t kept = 0;
 	sort(all, ranges->count);
 	for (size_t i = 0; i < ranges->count; i++) {

@@ -58,6 +58,12 @@ static void write_note(struct lt_scan_work *w)
 	}
 }
 
+uint64_t lt_scan_block_size(const struct lt_scan *scan, uintptr_t address)
+{
+	uint32_t i = lt_index_find(scan->work, address);
+	return i != LT_NONE && scan->blocks[i].address == address ? scan->blocks[i].size : 0;
+}
+
 static int run(struct lt_scan_work *w)
 {
 	struct lt_scan *scan = w->scan;
@@ -70,11 +76,14 @@ static int run(struct lt_scan_work *w)
 	lt_threads_exclude(w);
 	if (w->not_roots.failed)
 		return -ENOMEM;
+	struct lt_scan_heap heap = { 0 };
+	if (scan->collect && scan->collect(scan, &heap))
+		lt_mark_owned(w, &heap);
 	w->scanned = 0;
 	lt_roots_read(w, 0, 0, lt_mark_words);
 	scan->root_bytes = w->scanned;
 	lt_mark_registers(w);
-	lt_mark_run(w);
+	lt_mark_run(w, &heap);
 	scan->scanned_bytes = w->scanned;
 	count_kinds(scan);
 	write_note(w);
@@ -95,7 +104,7 @@ int lt_scan_run(struct lt_scan *scan)
 	scan->work = w;
 	for (uint32_t i = 0; i < w->count; i++) {
 		w->blocks[i].kind = LEAKTRACE_KIND_UNKNOWN;
-		w->blocks[i].flags &= (uint8_t)~LEAKTRACE_BLOCK_INTERIOR;
+		w->blocks[i].flags &= (uint8_t)~(LEAKTRACE_BLOCK_INTERIOR | LEAKTRACE_BLOCK_R_GARBAGE);
 		w->blocks[i].next = 0;
 		w->blocks[i].state = 0;
 	}

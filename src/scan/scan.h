@@ -9,7 +9,9 @@
 #ifndef LT_SCAN_H
 #define LT_SCAN_H
 
+#include "base/range.h"
 #include "leaktrace/dump-format.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -20,7 +22,7 @@ struct lt_scan_block {
 	uint32_t site, task;
 	uint32_t next; /* the scan's: work list, by index + 1 */
 	uint8_t kind;  /* result: enum leaktrace_kind */
-	uint8_t flags; /* result: LEAKTRACE_BLOCK_INTERIOR; other bits are left alone */
+	uint8_t flags; /* result: LEAKTRACE_BLOCK_INTERIOR, _R_GARBAGE; other bits are left alone */
 	uint8_t state; /* the scan's */
 	uint8_t unused;
 };
@@ -41,13 +43,13 @@ struct lt_scan_thread {
 	uintptr_t reg[LT_SCAN_REGISTERS]; /* general registers, the stack pointer too: memcheck takes it as a pointer */
 };
 
-struct lt_scan_range {
-	uintptr_t low, high;
-};
-
-enum lt_scan_contents {
-	LT_SCAN_ALL,  /* every aligned word of the block may be a pointer */
-	LT_SCAN_DONE, /* nothing more in it: the callback has shown what there is by lt_scan_words(), or it holds no pointers */
+/* A heap with a collector of its own, inside some of the blocks (R's): who knows its nodes says what counts in it. */
+struct lt_scan_heap {
+	bool (*owns)(uintptr_t block, uint64_t size); /* the block is part of that heap: reachable, and not scanned */
+	const struct lt_range *live; /* roots: words in nodes that live, and that may point out of the heap */
+	size_t live_count;
+	const struct lt_range *garbage; /* the same in nodes that only garbage holds, which is still to be finalized */
+	size_t garbage_count;
 };
 
 struct lt_scan {
@@ -57,14 +59,13 @@ struct lt_scan {
 	const struct lt_scan_thread *threads;
 	unsigned thread_count;
 	/* The tracer's own: its module's data, the mapped dump. What lt_map() gave is known. */
-	const struct lt_scan_range *own;
+	const struct lt_range *own;
 	unsigned own_count;
 	/* The tracer's thread-local variables (lt_thread remembers the thread's last block), as distances from each thread's tp. */
 	intptr_t own_tls_low, own_tls_high;
 	uint32_t first_site; /* blocks of lower sites were inherited: judged, but not counted in `kinds` */
-	/* How to scan a block whose contents are known; NULL: all of all. Called at most once per block and phase. */
-	enum lt_scan_contents (*contents)(struct lt_scan *scan, const struct lt_scan_block *block, void *arg);
-	void *contents_arg;
+	/* Called once, when lt_scan_block_size() can be: true if there is such a heap, and *heap is filled. NULL: none. */
+	bool (*collect)(struct lt_scan *scan, struct lt_scan_heap *heap);
 
 	/* results */
 	struct {
@@ -81,7 +82,7 @@ struct lt_scan {
  * dumpable (it dropped privileges) must be made so before (PR_SET_DUMPABLE), or which pages are swapped out is unknown. */
 int lt_scan_run(struct lt_scan *scan);
 
-/* For `contents`: the aligned words in [low, high), which lies inside the block, may be pointers. */
-void lt_scan_words(struct lt_scan *scan, uintptr_t low, uintptr_t high);
+/* For `collect`: bytes of the block that begins at `address`; 0: none does. */
+uint64_t lt_scan_block_size(const struct lt_scan *scan, uintptr_t address);
 
 #endif

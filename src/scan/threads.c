@@ -25,20 +25,20 @@
 
 /* The stack that the struct pthread at `self` tells of, if words [from, to) are its beginning. */
 static bool stack_of(const struct lt_scan_work *w, const uintptr_t *from, const uintptr_t *to, uintptr_t self,
-                     struct lt_scan_range *stack)
+                     struct lt_range *stack)
 {
 	if (to - from < 4 || from[0] != self || from[2] != self)
 		return false;
 	for (const uintptr_t *at = from + 3; at + 1 < to && at < from + PTHREAD_WORDS; at++)
 		if (at[0] && at[0] % w->page == 0 && at[0] < self && at[1] % w->page == 0 && at[1] < STACK_MAX &&
 		    at[1] > self - at[0]) {
-			*stack = (struct lt_scan_range){ at[0], at[0] + at[1] };
+			*stack = (struct lt_range){ at[0], at[0] + at[1] };
 			return true;
 		}
 	return false;
 }
 
-static bool is_live(const struct lt_scan *scan, uintptr_t self, const struct lt_scan_range *stack)
+static bool is_live(const struct lt_scan *scan, uintptr_t self, const struct lt_range *stack)
 {
 	for (unsigned t = 0; t < scan->thread_count; t++) {
 		const struct lt_scan_thread *thread = &scan->threads[t];
@@ -53,7 +53,7 @@ static void look_for_dead(struct lt_scan_work *w, const uintptr_t *from, const u
 	size_t first = (-address & (PTHREAD_ALIGN - 1)) / LT_WORD;
 	for (const uintptr_t *at = from + first; to - at >= 4; at += PTHREAD_ALIGN / LT_WORD) {
 		uintptr_t self = address + (uintptr_t)((const char *)at - (const char *)from);
-		struct lt_scan_range stack;
+		struct lt_range stack;
 		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, self, &stack)) {
 			/* Its list of TLS blocks is glibc's for as long as the stack is, and used again with it. */
 			lt_ranges_add(&w->not_roots, stack.low, self + DTV);
@@ -66,7 +66,7 @@ static void look_for_dead(struct lt_scan_work *w, const uintptr_t *from, const u
 static bool exclude_below(struct lt_scan_work *w, const struct lt_scan_thread *thread)
 {
 	uintptr_t words[PTHREAD_WORDS];
-	struct lt_scan_range stack = { thread->stack_low, thread->stack_high };
+	struct lt_range stack = { thread->stack_low, thread->stack_high };
 	const struct lt_map_line *line = lt_maps_find(w, thread->sp);
 	bool main = false;
 
@@ -80,7 +80,7 @@ static bool exclude_below(struct lt_scan_work *w, const struct lt_scan_thread *t
 		main = true; /* or unknown, on some memory or other: nothing of that is left out */
 	}
 	if (main && line && (line->flags & LT_MAP_STACK))
-		stack = (struct lt_scan_range){ line->low, line->high };
+		stack = (struct lt_range){ line->low, line->high };
 	if (thread->sp > stack.low && thread->sp < stack.high)
 		lt_ranges_add(&w->not_roots, stack.low, thread->sp & -LT_WORD);
 	return !main && !(line && (line->flags & LT_MAP_STACK));

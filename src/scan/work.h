@@ -45,7 +45,7 @@ static inline bool lt_maps_root(const struct lt_map_line *line)
 /* ---- ranges.c: sets of addresses ---- */
 
 struct lt_ranges {
-	struct lt_scan_range *all;
+	struct lt_range *all;
 	size_t count, room;
 	bool failed; /* no memory: something is missing in it */
 };
@@ -109,7 +109,9 @@ void lt_roots_read(struct lt_scan_work *w, uint32_t wanted, uint32_t unwanted, l
 
 lt_words_fn lt_mark_words;
 void lt_mark_registers(struct lt_scan_work *w);
-void lt_mark_run(struct lt_scan_work *w);
+/* The blocks of another heap are reachable from the start. */
+void lt_mark_owned(struct lt_scan_work *w, const struct lt_scan_heap *heap);
+void lt_mark_run(struct lt_scan_work *w, const struct lt_scan_heap *heap);
 bool lt_heuristics_match(struct lt_scan_work *w, const struct lt_scan_block *block, uintptr_t address);
 
 /* ---- */
@@ -141,6 +143,7 @@ struct lt_scan_work {
 	uint32_t list;   /* blocks to be scanned: index + 1, then by `next` */
 	uint32_t leader; /* of the lost clique */
 	const struct lt_scan_block *scanning; /* NULL: roots */
+	uint8_t found; /* flags of what is found to be reachable now */
 	uint64_t scanned;
 
 	struct lt_index_gib *gibs;

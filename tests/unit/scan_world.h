@@ -30,7 +30,7 @@ struct world {
 	struct lt_scan_block blocks[WORLD_BLOCKS];
 	struct lt_scan_thread threads[16];
 	unsigned thread_count;
-	struct lt_scan_range own[16];
+	struct lt_range own[16];
 	unsigned own_count;
 	struct lt_scan scan;
 };

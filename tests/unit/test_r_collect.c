@@ -381,10 +381,12 @@ static void pages_and_vectors_are_rs(void **state)
 	node vector = new_large(LT_R_DOUBLE, 100);
 
 	collect();
-	assert_true(lt_r_owns((uintptr_t)vector) && lt_r_owns((uintptr_t)data.classes[2].pages));
-	assert_false(lt_r_owns((uintptr_t)world.node_stack) || lt_r_owns((uintptr_t)place(2, 3) + 4));
+	assert_true(lt_r_owns((uintptr_t)vector, 848) && lt_r_owns((uintptr_t)data.classes[2].pages, LT_R_PAGE));
+	assert_true(lt_r_owns((uintptr_t)vector - 32, 880));
+	assert_false(lt_r_owns((uintptr_t)world.node_stack, 4096) || lt_r_owns((uintptr_t)place(2, 3) + 4, 64));
+	assert_false(lt_r_owns((uintptr_t)vector - 32, 24)); /* its neighbour */
 	lt_r_collect_end(&collection);
-	assert_false(lt_r_owns((uintptr_t)vector));
+	assert_false(lt_r_owns((uintptr_t)vector, 848));
 }
 
 static void changing_lists_are_refused(void **state)

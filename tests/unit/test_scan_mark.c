@@ -296,31 +296,42 @@ static void inherited_blocks_lead_but_are_not_counted(void **state)
 	assert_int_equal(world->scan.kinds[LEAKTRACE_KIND_REACHABLE].blocks, 1);
 }
 
-/* Block 1 has no pointers, of block 2 only its second half counts. */
-static enum lt_scan_contents known_contents(struct lt_scan *scan, const struct lt_scan_block *block, void *arg)
+/* Another heap: blocks 0 and 1. Of block 0 a word counts, of block 1 one that waits to be finalized. */
+static struct lt_range live_words, waiting_words;
+
+static bool owns(uintptr_t block, uint64_t size)
 {
-	++*(unsigned *)arg;
-	if (block->task == 2)
-		lt_scan_words(scan, block->address + 32, block->address + 64);
-	return block->task == 1 || block->task == 2 ? LT_SCAN_DONE : LT_SCAN_ALL;
+	assert_int_equal(size, block == at(0, 0) || block == at(1, 0) ? 64 : 56);
+	return block == at(0, 0) || block == at(1, 0);
 }
 
-static void callback_says_what_is_in_a_block(void **state)
+static bool collect(struct lt_scan *scan, struct lt_scan_heap *heap)
 {
-	unsigned calls = 0;
+	assert_int_equal(lt_scan_block_size(scan, at(2, 0)), 56);
+	assert_int_equal(lt_scan_block_size(scan, at(2, 8)), 0);
+	live_words = (struct lt_range){at(0, 32), at(0, 40)};
+	waiting_words = (struct lt_range){at(1, 0), at(1, 16)};
+	*heap = (struct lt_scan_heap){owns, &live_words, 1, &waiting_words, 1};
+	return true;
+}
 
-	for (unsigned i = 0; i < 7; i++)
-		make(64);
-	for (unsigned i = 0; i < 3; i++)
-		root(i, i, 0);
-	point(0, 0, 3, 0);
-	point(1, 0, 4, 0);
-	point(2, 0, 5, 0);
-	point(2, 56, 6, 0);
-	world->scan.contents = known_contents;
-	world->scan.contents_arg = &calls;
-	assert_judged("rrrrddr");
-	assert_int_equal(calls, 7);
+static void other_heap_says_which_of_its_words_count(void **state)
+{
+	make(64);
+	make(64);
+	for (unsigned i = 2; i < 8; i++)
+		make(56);
+	point(0, 0, 2, 0);
+	point(0, 32, 3, 0);
+	point(1, 0, 3, 0);
+	point(1, 8, 4, 0);
+	point(1, 16, 6, 0);
+	point(4, 0, 5, 0);
+	point(3, 0, 7, 0);
+	world->scan.collect = collect;
+	assert_judged("rrdrrrdr");
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(judged(i)->flags & LEAKTRACE_BLOCK_R_GARBAGE, i == 4 || i == 5 ? LEAKTRACE_BLOCK_R_GARBAGE : 0);
 }
 
 static void no_blocks_are_judged_quickly(void **state)
@@ -356,7 +367,7 @@ int main(void)
 		TEST(heuristics_do_not_make_more_of_possible_blocks),
 		TEST(long_list_needs_no_stack),
 		TEST(inherited_blocks_lead_but_are_not_counted),
-		TEST(callback_says_what_is_in_a_block),
+		TEST(other_heap_says_which_of_its_words_count),
 		TEST(no_blocks_are_judged_quickly),
 	};
 

@@ -110,7 +110,7 @@ static void own_ranges_and_mappings_of_the_tracer_are_no_roots(void **state)
 	keep(ours, 0, 0);
 	keep(theirs, 1, 0);
 	keep(theirs + 64, 2, 0);
-	world->own[world->own_count++] = (struct lt_scan_range){ (uintptr_t)theirs, (uintptr_t)theirs + 64 };
+	world->own[world->own_count++] = (struct lt_range){ (uintptr_t)theirs, (uintptr_t)theirs + 64 };
 	assert_judged("ddr");
 	lt_unmap(ours, PAGE);
 	munmap(theirs, PAGE);
