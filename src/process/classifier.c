@@ -16,6 +16,7 @@
 #include "dump/dump.h"
 #include "hooks/real.h"
 #include "process/classify.h"
+#include "process/frames.h"
 #include "process/process.h"
 #include "r/r.h"
 #include "trace/intern.h"
@@ -30,7 +31,7 @@
 #include <sys/time.h>
 
 #define WORK_SECONDS 600 /* then it gives up */
-#define OWN_MAX 16500 /* segments of a dump, and the library */
+#define OWN_MAX 65536 /* segments of a dump, the library, and frames of R */
 #define TURNS_MIN 8
 #define TURN_PATIENCE_NS 2000000000
 
@@ -171,20 +172,35 @@ static size_t size_of_block(uintptr_t address, void *scan)
 	return (size_t)lt_scan_block_size(scan, address);
 }
 
-/* R's thread is the process's first. In the midst of C code that a package's .Call() runs, objects may be in use that nothing but
+/* The process's first. */
+static const struct lt_scan_thread *r_thread(void)
+{
+	for (unsigned i = 0; i < r.c->thread_count; i++)
+		if (r.c->threads[i].tid == r.c->pid)
+			return &r.c->threads[i];
+	return NULL;
+}
+
+static void list_evaluator(struct ranges *ranges)
+{
+	uintptr_t top = lt_r_present() ? lt_r_stack_top() : 0;
+	const struct lt_scan_thread *thread = top ? r_thread() : NULL;
+	if (thread && (thread->registers || thread == r.c->threads))
+		lt_frames_of_r(thread, top & ~(uintptr_t)7, add_range, ranges);
+}
+
+/* In the midst of C code that a package's .Call() runs, objects may be in use that nothing but
  * the stack holds; where R itself called the hook, they can't be. */
 static void describe_r_thread(struct lt_r_collection *collection)
 {
 	const struct lt_classification *c = r.c;
 	bool called = c->trigger == LEAKTRACE_TRIGGER_TASK || (c->trigger == LEAKTRACE_TRIGGER_END && !c->context);
-	for (unsigned i = 0; i < c->thread_count; i++) {
-		const struct lt_scan_thread *thread = &c->threads[i];
-		if (thread->tid != c->pid || (!i && called))
-			continue;
-		collection->stack = thread->sp;
-		collection->registers = thread->reg;
-		collection->register_count = thread->registers;
-	}
+	const struct lt_scan_thread *thread = r_thread();
+	if (!thread || (thread == c->threads && called))
+		return;
+	collection->stack = thread->sp;
+	collection->registers = thread->reg;
+	collection->register_count = thread->registers;
 }
 
 static __attribute__((noinline)) int collect_guarded(struct lt_r_collection *collection)
@@ -246,6 +262,8 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 	if (!error) {
 		record->dropped_blocks = lt_live_visit(c->stopped, list_block, &listing);
 		list_own(&own);
+		r.c = c;
+		list_evaluator(&own);
 		uintptr_t tp = (uintptr_t)__builtin_thread_pointer();
 		scan = (struct lt_scan){
 			.blocks = listing.blocks, .count = listing.count, .threads = c->threads, .thread_count = c->thread_count,
@@ -253,7 +271,6 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 			.own = own.ranges, .own_count = own.count, .first_site = first_site,
 			.collect = collect_r,
 		};
-		r.c = c;
 		error = lt_scan_run(&scan);
 		note = scan.note;
 		if (error && !*note)

@@ -102,6 +102,7 @@ static void describe_caller(struct lt_scan_thread *thread, const void *context, 
 			thread->reg[i] = (uintptr_t)registers[which[i]];
 		thread->registers = sizeof which;
 		thread->sp = (uintptr_t)registers[REG_RSP] - LT_RED_ZONE;
+		thread->pc = (uintptr_t)registers[REG_RIP];
 	}
 #endif
 }

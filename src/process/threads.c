@@ -159,6 +159,7 @@ static void take_registers(struct lt_scan_thread *thread, bool *seized)
 	memcpy(thread->reg, values, sizeof values);
 	thread->registers = sizeof values / sizeof *values;
 	thread->sp = registers.rsp - LT_RED_ZONE;
+	thread->pc = registers.rip;
 	thread->tp = registers.fs_base;
 #endif
 }

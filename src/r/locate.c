@@ -115,7 +115,7 @@ enum { n_variables = sizeof(variables) / sizeof(*variables) };
 struct search {
 	bool found;
 	struct lt_r_object object, variables;
-	struct lt_r_symbol allocate_vector, serialize;
+	struct lt_r_symbol allocate_vector, serialize, eval, apply_closure, read_and_eval;
 	uintptr_t address[n_variables];
 	char path[4096];
 };
@@ -143,6 +143,9 @@ static int visit(struct dl_phdr_info *info, size_t size, void *argument)
 	search->object = object;
 	search->allocate_vector = code;
 	lt_r_elf_find(&object, "R_Serialize", &search->serialize);
+	lt_r_elf_find(&object, "Rf_eval", &search->eval);
+	lt_r_elf_find(&object, "Rf_applyClosure", &search->apply_closure);
+	lt_r_elf_find(&object, "Rf_ReplIteration", &search->read_and_eval);
 
 	struct lt_text path = LT_TEXT(search->path);
 	lt_text_add(&path, info->dlpi_name && *info->dlpi_name ? info->dlpi_name : "");
@@ -207,6 +210,9 @@ static void adopt(struct search *search)
 	lt_r.object = search->object;
 	lt_r.variables_object = search->variables.end ? search->variables : search->object;
 	lt_r.allocate_vector = search->allocate_vector;
+	lt_r.evaluator = (struct lt_r_evaluator){
+		.eval = search->eval.address, .apply_closure = search->apply_closure.address, .read_and_eval = search->read_and_eval.address,
+	};
 	lt_r.stack_top = find_stack_top();
 	lt_r.probation = LT_R_PROBATION;
 	lt_r.node_limit = 0;

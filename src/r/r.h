@@ -62,6 +62,18 @@ bool lt_r_is_preparation(const void *message);
  * large vector (R's memory.c), not by C code that happens to be in libR. */
 bool lt_r_heap_block(uintptr_t return_address, size_t size);
 
+/* Where the code of R's evaluator is: Rf_eval, Rf_applyClosure, Rf_ReplIteration, and some address inside the byte-code
+ * interpreter; 0: not known. */
+struct lt_r_evaluator {
+	uintptr_t eval, apply_closure, read_and_eval, byte_code;
+};
+
+/* The highest address of R's stack; 0: not known. */
+uintptr_t lt_r_stack_top(void);
+
+/* Only in a copy of the process. False if R stacks are off or R has not started. */
+bool lt_r_evaluator(struct lt_r_evaluator *evaluator);
+
 /* ---- What of R's heap is garbage; see collect.c. Only in a copy of the process, where nothing else runs. ---- */
 
 /* Aligned words in nodes of R's that may be pointers to blocks that aren't R's: the address of an external pointer, the bytes of a

@@ -13,6 +13,7 @@
 #include "base/atomic.h"
 #include "r/elf.h"
 #include "r/layout.h"
+#include "r/r.h"
 
 /* A node of R's heap; the same in all 64-bit versions 3.6 to 4.5. */
 struct lt_r_node {
@@ -90,6 +91,7 @@ struct lt_r_runtime {
 	struct lt_r_object object;
 	struct lt_r_object variables_object; /* the executable, if it holds R's variables by copy relocations; else like object */
 	struct lt_r_symbol allocate_vector; /* Rf_allocVector3 */
+	struct lt_r_evaluator evaluator;    /* all but byte_code */
 
 	/* R's own variables: pointers to them, for R sets them while it starts. */
 	const char *const *global_context;

@@ -39,6 +39,7 @@ struct lt_scan_thread {
 	                        in the red zone: then it is the stack pointer - 128 on x86_64, as memcheck has it. For one that
 	                        captured itself in a function, it is that function's caller's: what is below is the tracer's */
 	uintptr_t stack_low, stack_high; /* 0: found by sp and tp */
+	uintptr_t pc;        /* where it was stopped; 0: unknown, or it captured itself in a function */
 	uintptr_t tp;        /* thread pointer (fs base); 0: unknown */
 	uintptr_t reg[LT_SCAN_REGISTERS]; /* general registers, the stack pointer too: memcheck takes it as a pointer */
 };
