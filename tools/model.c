@@ -99,6 +99,14 @@ static void add_pair(struct lt_model *model, uint32_t site, uint32_t process, en
 		(struct lt_pair){.bytes = bytes, .blocks = blocks, .site = site, .process = process & 0xfffffff, .kind = kind};
 }
 
+/* Of a block that came after the verdict. R never loses what its own allocator took. */
+static enum lt_kind late_kind(const struct lt_model *model, uint32_t process, uint32_t site_flags)
+{
+	bool judged = model->merge->processes[process].verdict.state == LEAKTRACE_VERDICT_DONE;
+
+	return judged && site_flags & LEAKTRACE_SITE_R_HEAP ? LT_KIND_REACHABLE : LT_KIND_UNKNOWN;
+}
+
 /* What a process holds of a site, by kind: as the verdict has it, but never more than is live. The remainder came after the
  * verdict. Of what is gone since, nobody knows; what nothing pointed to was not freed, so that is taken from the other end. */
 static void add_kinds(struct lt_model *model, uint32_t site, uint32_t process, uint64_t bytes, uint64_t blocks,
@@ -117,7 +125,7 @@ static void add_kinds(struct lt_model *model, uint32_t site, uint32_t process, u
 		blocks -= number;
 	}
 	if (bytes || blocks)
-		add_pair(model, site, process, LT_KIND_UNKNOWN, bytes, blocks);
+		add_pair(model, site, process, late_kind(model, process, model->sites[site].flags), bytes, blocks);
 }
 
 static void take_site(void *data, const struct leaktrace_site *record, const struct lt_split *split)
@@ -192,6 +200,8 @@ static void take_block(void *data, const struct leaktrace_block *block)
 	model->blocks[model->block_count++] = (struct lt_live_block){
 		.address = block->address, .size = block->size, .site = site, .process = block->process, .task = block->task,
 		.kind = lt_verdict_kind(block->flags)};
+	if (model->blocks[model->block_count - 1].kind == LT_KIND_UNKNOWN)
+		model->blocks[model->block_count - 1].kind = late_kind(model, block->process, model->sites[site].flags);
 	model->listed[block->process]++;
 }
 

@@ -25,6 +25,11 @@ const struct lt_builtin lt_builtins[] = {
 	{"^ld-linux", "__tls_get_addr$", NULL, NULL, POSSIBLE},
 	{"^ld-2.", "__tls_get_addr$", NULL, NULL, POSSIBLE},
 
+	/* Where code is, for unwinders (_dl_find_object): the table begins on a cache line, so the pointer to it leads into its
+	 * block. dlopen() makes it, inside of a function of libc that catches errors. */
+	{"^ld-linux", "_dlfo_mappings_segment_allocate$", NULL, NULL, POSSIBLE},
+	{"^ld-linux", NULL, NULL, "^libc.so", POSSIBLE},
+
 	/* The environment: what setenv() stored may still be in use by whoever called getenv(), so libc never frees it, not
 	 * even when it is replaced. Of putenv() only the array; the string is the caller's. Both jump to a function that has
 	 * a name only where libc's debug information is there. */

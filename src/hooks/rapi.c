@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * R's functions that mark task borders. libR calls its own exported functions through the PLT, so these come first. A forked
- * worker's blocks are listed in the dump when its task ends, before the result is sent: its master may kill it at once then.
+ * worker's blocks are listed in the dump and judged when its task ends, before the result is sent, for its master may kill it at once
+ * then: listed before the result is serialized, judged after that, so that what serializing takes is judged too.
  */
 #include "base/sys.h"
 #include "dump/blocks.h"
@@ -64,16 +65,19 @@ EXPORT void R_Serialize(void *object, void *stream)
 {
 	if (!real_serialize)
 		find();
+	bool ends = false;
 	if (lt_recording() && lt_thread.r_main && *lt_alive && lt_r_sends_result()) {
 		if (lt_r_is_preparation(object)) {
 			lt_task_postpone();
 		} else {
 			lt_task_end();
 			list_blocks();
-			judge();
+			ends = true;
 		}
 	}
-	real_serialize(object, stream);
+	real_serialize(object, stream); /* an R error in it does not come back */
+	if (ends)
+		judge();
 }
 
 EXPORT void *R_Unserialize(void *stream)
