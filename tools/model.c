@@ -172,6 +172,8 @@ static void take_site(void *data, const struct leaktrace_site *record, const str
 	if (split) {
 		site->r_garbage.blocks = lt_add(site->r_garbage.blocks, split->garbage.blocks);
 		site->r_garbage.bytes = lt_add(site->r_garbage.bytes, split->garbage.bytes);
+		model->r_garbage.blocks = lt_add(model->r_garbage.blocks, split->garbage.blocks);
+		model->r_garbage.bytes = lt_add(model->r_garbage.bytes, split->garbage.bytes);
 	}
 	add_kinds(model, number, record->process, bytes, blocks, split);
 }

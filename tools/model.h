@@ -64,6 +64,7 @@ struct lt_model {
 	struct lt_row *rows;
 	size_t row_count;
 	struct lt_amount totals[LT_KIND_COUNT], native_totals[LT_KIND_COUNT];
+	struct lt_amount r_garbage; /* of what is reachable: only from R objects that are garbage and wait for their finalizers */
 	uint64_t unknown_inherited; /* blocks whose site is in a dump that is not here */
 	struct lt_model_ids *ids;
 };

@@ -291,7 +291,8 @@ static json_t *make_site(const struct lt_report *report, const struct lt_row *ro
 	json_object_set_new(object, "temporary", number(site->temporary));
 	json_object_set_new(object, "peak", make_amount(site->peak.bytes, site->peak.blocks));
 	json_object_set_new(object, "startup", make_amount(site->startup.bytes, site->startup.blocks));
-	json_object_set_new(object, "r_garbage", make_amount(site->r_garbage.bytes, site->r_garbage.blocks));
+	json_object_set_new(object, "r_garbage", row->kind == LT_KIND_REACHABLE ?
+		make_amount(site->r_garbage.bytes, site->r_garbage.blocks) : make_amount(0, 0));
 	json_object_set_new(object, "depth", number(stack.depth));
 	json_object_set_new(object, "growth_per_task", make_growth(site->growth.tasks, lt_growth_bytes(&site->growth),
 								   lt_growth_blocks(&site->growth)));
@@ -392,6 +393,7 @@ void lt_render_json(struct lt_report *report, FILE *out)
 		if (report->merge->processes[i].loaded && lt_model_selected(report->model, i))
 			emit(out, processes++ ? ",\n" : "\n", make_process(report, &report->merge->processes[i]));
 	emit(out, "],\n\"totals\":", make_totals(report));
+	emit(out, ",\n\"r_garbage\":", make_amount(report->model->r_garbage.bytes, report->model->r_garbage.blocks));
 	emit(out, ",\n\"suppressions\":", make_suppressions(report->options->suppressions));
 	if (report->options->by != LT_BY_SITE) {
 		size_t groups = lt_report_shown(report, report->group_count);

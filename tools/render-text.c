@@ -175,6 +175,12 @@ void lt_render_text_stacks(struct lt_report *report, const struct lt_site *site,
 	lt_stack_clear(&stack);
 }
 
+/* A finding, though R could still free it. */
+static bool is_r_garbage(const struct lt_report *report, const struct lt_row *row)
+{
+	return row->kind == LT_KIND_REACHABLE && report->model->sites[row->site].r_garbage.blocks;
+}
+
 static void render_site(struct lt_report *report, const struct lt_row *row, FILE *out)
 {
 	const struct lt_site *site = &report->model->sites[row->site];
@@ -190,17 +196,17 @@ static void render_site(struct lt_report *report, const struct lt_row *row, FILE
 	else if (site->growth.tasks)
 		fputs(", no growth", out);
 	fprintf(out, "; %s; %s\n", lt_kind_names[row->kind], processes);
-	if (site->r_garbage.blocks && row->kind != LT_KIND_REACHABLE)
-		fprintf(out, "       %s bytes in %s of them are held by R garbage only: its finalizer never ran\n",
+	if (is_r_garbage(report, row))
+		fprintf(out, "      %s bytes in %s of them: held only by R objects that are garbage, whose finalizers have not run\n",
 			lt_out_count(bytes, site->r_garbage.bytes), lt_out_count(blocks, site->r_garbage.blocks));
 	lt_render_text_stacks(report, site, out);
 	fputc('\n', out);
 }
 
-/* What is reachable comes in rows only if it is asked for, or if there was no verdict to tell it from the rest. */
+/* What is reachable comes in rows only if it is asked for. */
 static bool is_row(const struct lt_report *report, const struct lt_row *row)
 {
-	return row->kind != LT_KIND_REACHABLE || report->options->kinds;
+	return row->kind != LT_KIND_REACHABLE || report->options->kinds || is_r_garbage(report, row);
 }
 
 static void render_part(struct lt_report *report, bool r_heap, FILE *out)
@@ -364,6 +370,10 @@ static void render_summary(const struct lt_report *report, FILE *out)
 		if (i < 4 || total->blocks)
 			fprintf(out, "  %-15s %15s bytes in %s block%s\n", lines[i].name, lt_out_count(bytes, total->bytes),
 				lt_out_count(blocks, total->blocks), plural(total->blocks));
+		if (lines[i].kind == LT_KIND_REACHABLE && report->model->r_garbage.blocks)
+			fprintf(out, "  %-15s %15s bytes in %s block%s, only from R objects that wait for their finalizers\n", "  of these",
+				lt_out_count(bytes, report->model->r_garbage.bytes), lt_out_count(blocks, report->model->r_garbage.blocks),
+				plural(report->model->r_garbage.blocks));
 	}
 }
 

@@ -31,9 +31,11 @@ all_are held block_of_bytes reachable
 nodes preserved
 all_are preserved block_of_preserved reachable
 nodes garbage
-all_are garbage block_of_finalizer definite
-fact garbage "the report says that only garbage held them" 'sites("block_of_finalizer")
-	| all([tostring | ascii_downcase | test("garbage")] | any)' # in whatever field: it has no name yet
+all_are garbage block_of_finalizer reachable # R could still free them
+fact garbage "a finding: only garbage holds them" '[sites("block_of_finalizer")[].r_garbage] == [{bytes: 300000, blocks: 300}]
+	and .r_garbage.blocks >= 300'
+"$tool" report "$work/garbage" >"$work/garbage.txt"
+holds "text says so" grep -q '300,000 bytes in 300 of them: held only by R objects that are garbage' "$work/garbage.txt"
 nodes finalized
 fact finalized "the finalizers ran" 'blocks("block_of_finalizer") == 0'
 
