@@ -67,7 +67,7 @@ bool lt_findings(const struct lt_report *report, const struct lt_fail_on *fail_o
 	}
 	for (size_t i = 0; fail_on->growth && i < report->model->row_count; i++) {
 		const struct lt_row *row = &report->model->rows[i];
-		double growth = lt_growth_bytes(&report->model->sites[row->site].growth);
+		double growth = lt_growth_bytes(lt_row_growth(report->model, row));
 
 		if (lt_row_r_heap(report->model, row) || growth <= (double)fail_on->growth_bytes)
 			continue;

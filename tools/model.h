@@ -46,6 +46,10 @@ struct lt_row {
 	struct lt_amount live;
 	size_t first_pair, pair_count;
 	uint32_t rank; /* from 1 */
+	/* Of the rows of its site, one for each kind, the one with most blocks: what is known of the site as a whole is told here,
+	 * its growth, and the allocations that were freed; so sums over rows hold. */
+	bool leads;
+	struct lt_amount others; /* of a row that leads: live in the others */
 };
 
 struct lt_model {

@@ -259,6 +259,8 @@ static json_t *make_r(const struct lt_intern *intern, uint32_t r)
 static json_t *make_site(const struct lt_report *report, const struct lt_row *row)
 {
 	const struct lt_site *site = &report->model->sites[row->site];
+	const struct lt_growth *growth = lt_row_growth(report->model, row);
+	struct lt_amount allocated = lt_row_allocated(report->model, row);
 	const struct lt_intern *intern = report->merge->intern;
 	const struct lt_shown_frame *function;
 	json_t *object = json_object(), *processes = json_array();
@@ -285,18 +287,17 @@ static json_t *make_site(const struct lt_report *report, const struct lt_row *ro
 	json_object_set_new(object, "module", function ? string_or_null(function->path) : json_null());
 	json_object_set_new(object, "file", function ? string_or_null(function->file) : json_null());
 	json_object_set_new(object, "line", function && function->line ? number(function->line) : json_null());
-	json_object_set_new(object, "allocations", number(site->allocations));
-	json_object_set_new(object, "allocated_bytes", number(site->allocated_bytes));
-	json_object_set_new(object, "frees", number(site->frees));
-	json_object_set_new(object, "temporary", number(site->temporary));
-	json_object_set_new(object, "peak", make_amount(site->peak.bytes, site->peak.blocks));
+	json_object_set_new(object, "allocations", number(allocated.blocks));
+	json_object_set_new(object, "allocated_bytes", number(allocated.bytes));
+	json_object_set_new(object, "frees", number(row->leads ? site->frees : 0));
+	json_object_set_new(object, "temporary", number(row->leads ? site->temporary : 0));
+	json_object_set_new(object, "peak", row->leads ? make_amount(site->peak.bytes, site->peak.blocks) : make_amount(0, 0));
 	json_object_set_new(object, "startup", make_amount(site->startup.bytes, site->startup.blocks));
 	json_object_set_new(object, "r_garbage", row->kind == LT_KIND_REACHABLE ?
 		make_amount(site->r_garbage.bytes, site->r_garbage.blocks) : make_amount(0, 0));
 	json_object_set_new(object, "depth", number(stack.depth));
-	json_object_set_new(object, "growth_per_task", make_growth(site->growth.tasks, lt_growth_bytes(&site->growth),
-								   lt_growth_blocks(&site->growth)));
-	json_object_set_new(object, "tasks", number(site->growth.all_tasks));
+	json_object_set_new(object, "growth_per_task", make_growth(growth->tasks, lt_growth_bytes(growth), lt_growth_blocks(growth)));
+	json_object_set_new(object, "tasks", number(growth->all_tasks));
 	json_object_set_new(object, "cut", json_boolean(site->flags & LEAKTRACE_SITE_CUT));
 	json_object_set_new(object, "r_cut", json_boolean(site->flags & LEAKTRACE_SITE_R_CUT));
 	json_object_set_new(object, "native", make_native(&stack));

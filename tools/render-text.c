@@ -184,16 +184,16 @@ static bool is_r_garbage(const struct lt_report *report, const struct lt_row *ro
 static void render_site(struct lt_report *report, const struct lt_row *row, FILE *out)
 {
 	const struct lt_site *site = &report->model->sites[row->site];
+	const struct lt_growth *grown = lt_row_growth(report->model, row);
 	LT_AUTO_FREE char *processes = process_list(report, row);
 	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER], growth[LT_OUT_NUMBER], growth_blocks[LT_OUT_NUMBER];
 
 	fprintf(out, "%4" PRIu32 ".  %s bytes in %s block%s", row->rank, lt_out_count(bytes, row->live.bytes),
 		lt_out_count(blocks, row->live.blocks), plural(row->live.blocks));
-	if (site->growth.bytes)
-		fprintf(out, ", +%s bytes (%s block%s) per task", lt_out_mean(growth, lt_growth_bytes(&site->growth)),
-			lt_out_mean(growth_blocks, lt_growth_blocks(&site->growth)),
-			lt_growth_blocks(&site->growth) == 1 ? "" : "s");
-	else if (site->growth.tasks)
+	if (grown->bytes)
+		fprintf(out, ", +%s bytes (%s block%s) per task", lt_out_mean(growth, lt_growth_bytes(grown)),
+			lt_out_mean(growth_blocks, lt_growth_blocks(grown)), lt_growth_blocks(grown) == 1 ? "" : "s");
+	else if (grown->tasks)
 		fputs(", no growth", out);
 	fprintf(out, "; %s; %s\n", lt_kind_names[row->kind], processes);
 	if (is_r_garbage(report, row))
@@ -203,10 +203,11 @@ static void render_site(struct lt_report *report, const struct lt_row *row, FILE
 	fputc('\n', out);
 }
 
-/* What is reachable comes in rows only if it is asked for. */
+/* What is reachable comes in rows only if it is asked for, or grows with each task: a list that is never emptied, say. */
 static bool is_row(const struct lt_report *report, const struct lt_row *row)
 {
-	return row->kind != LT_KIND_REACHABLE || report->options->kinds || is_r_garbage(report, row);
+	return row->kind != LT_KIND_REACHABLE || report->options->kinds || is_r_garbage(report, row) ||
+	       lt_row_growth(report->model, row)->bytes > 0;
 }
 
 static void render_part(struct lt_report *report, bool r_heap, FILE *out)

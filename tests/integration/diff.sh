@@ -23,7 +23,8 @@ compare() {
 	}
 }
 
-# Each build in a directory of its own, under one name.
+# Each build in a directory of its own, under one name. Without verdicts: a stale word on the stack would make a block reachable.
+options=verdict=off
 for build in 1-O0-g 2-O0 2-O2-g 2-O2; do
 	mkdir "$work/$build"
 	cp "$targets/rebuilt-$build" "$work/$build/rebuilt"
@@ -124,9 +125,9 @@ if command -v Rscript >/dev/null; then
 		trace "${run%:*}" Rscript "$LT_SOURCE/examples/asyncrd/asyncrd.R" --backend=psock --workers=2 --tasks=20 \
 			$(expr "$run" : '[^:]*:\(.*\)' || :) >/dev/null
 	done
-	# Start-up differs by the lengths of arguments and names of temporary files.
+	# All that is compared are leaks; what start-up takes is reachable.
 	small='([.sites[] | select(.function | IN("R_PollAsyncRd", "psock_worker_loop") | not) |
-		(.b.bytes - .a.bytes) | fabs] | add // 0) < 4096'
+		(.b.bytes - .a.bytes) | fabs] | add // 0) == 0'
 	compare "R, two runs" leaking leaking-again "$small and state(\"R_PollAsyncRd\") == \"\""
 	compare "R, fixed" leaking fixed "$small"' and .sites[0].function == "R_PollAsyncRd" and
 		(row("R_PollAsyncRd") | .state == "gone" and .a == {bytes: 20480, blocks: 20} and

@@ -15,7 +15,7 @@
 #include <Rinternals.h>
 
 #define EXPORT __attribute__((visibility("default")))
-#define SITE __attribute__((noinline))
+#define SITE __attribute__((noipa)) /* nor folded into one */
 enum { SIZE = 1000 };
 
 #define BLOCKS(name) \
