@@ -88,13 +88,6 @@ judged() {
 	done
 }
 
-# TODO: remove, with its calls, when blocks are classified.
-needs_verdicts() {
-	LD_PRELOAD=$lib LEAKTRACE_OPTIONS="dir=$work/verdicts:scope=all" "$targets/family" >/dev/null 2>&1 || :
-	sleep 1
-	"$tool" report --format=json "$work/verdicts" | jq -e 'all(.processes[]; .classified)' >/dev/null || skip "blocks are not classified yet"
-}
-
 fact() {
 	checks=$((checks + 1))
 	# Without the stacks of all the small rows, which take jq a second in a report on R.

@@ -3,7 +3,6 @@
 # Workers that are killed at once when they are done: every one of 100 is classified.
 . "$LT_SOURCE/tests/lib.sh"
 needs Rscript
-needs_verdicts
 
 run Rscript "$LT_SOURCE/tests/r/verdict-mclapply.R"
 same "status without preload" 0 "$status"

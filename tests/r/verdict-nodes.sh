@@ -4,7 +4,6 @@
 # lost, which a scan of R's pages as plain memory does not see.
 . "$LT_SOURCE/tests/lib.sh"
 needs Rscript
-needs_verdicts
 export VERDICT_MODULE="$LT_BUILD/tests/r/verdict.so"
 
 # usage: nodes KIND
