@@ -6,6 +6,7 @@
 #include "process/classify.h"
 #include "process/process.h"
 #include "trace/record.h"
+#include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
 
@@ -43,4 +44,30 @@ EXPORT void leaktrace_preload_start(void)
 EXPORT void leaktrace_preload_stop(void)
 {
 	lt_active = false;
+}
+
+/* For R's .C() (include/leaktrace/leaktrace.R): the name of a function, and a label. */
+void leaktrace_preload_r(char **function, char **label);
+EXPORT void leaktrace_preload_r(char **function, char **label)
+{
+	static const struct {
+		const char *name;
+		void (*with_label)(const char *);
+		void (*plain)(void);
+	} functions[] = {
+		{ "mark", leaktrace_preload_mark, NULL },
+		{ "snapshot", leaktrace_preload_snapshot, NULL },
+		{ "task_begin", NULL, leaktrace_preload_task_begin },
+		{ "task_end", NULL, leaktrace_preload_task_end },
+		{ "start", NULL, leaktrace_preload_start },
+		{ "stop", NULL, leaktrace_preload_stop },
+	};
+	for (unsigned i = 0; i < sizeof functions / sizeof *functions; i++) {
+		if (strcmp(*function, functions[i].name))
+			continue;
+		if (functions[i].with_label)
+			functions[i].with_label(*label);
+		else
+			functions[i].plain();
+	}
 }
