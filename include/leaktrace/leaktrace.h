@@ -56,8 +56,7 @@ static inline void leaktrace_task_end(void)
 	LEAKTRACE_CALL(leaktrace_preload_task_end, ());
 }
 
-/* Has the blocks that are live now classified, by a copy of the process, while this one goes on. The verdict, with `label`, is in
- * a file beside the dump, complete a moment later; the time is noted as by leaktrace_mark(). Option verdict=off: only that. */
+/* Writes the list of blocks that are live now into the dump, under `label` (as leaktrace_mark). */
 static inline void leaktrace_snapshot(const char *label)
 {
 	LEAKTRACE_CALL(leaktrace_preload_snapshot, (label));
