@@ -7,11 +7,12 @@
  * The writer stores a record first and then raises `count` with release order, so a dump is valid at every instant, also
  * when its writer was killed. All integers are in the byte order of the writer's CPU; `endian` tells.
  *
- * Three sorts of file share the format: the dump of one process image (its process record is in the header), and the output
- * of `leaktrace merge` (flag MERGED; process records in PROCESSES chunks, and SITES, BLOCKS, EVENTS, INHERITED name theirs
- * by `process`, an index over all PROCESSES records; in a dump of one image that field is 0), and a snapshot (flag SNAPSHOT,
+ * Three sorts of file share the format: the dump of one process image (its process record is in the header), the output
+ * of `leaktrace merge` (flag MERGED; process records in PROCESSES chunks, and SITES, BLOCKS, EVENTS, INHERITED, VERDICTS
+ * name theirs by `process`, an index over all PROCESSES records, 0 in the other sorts), and a snapshot (flag SNAPSHOT,
  * suffix .lts, beside the dump and named like it with `-` and a number before the suffix): the verdict on a process that went
- * on living, which holds VERDICTS, BLOCKS and STRINGS only; its sites are those of the dump with the same process key.
+ * on living, which holds VERDICTS, BLOCKS and STRINGS only; its sites are those of the dump with the same process key. Its
+ * process record is the dump's at that moment, but for the strings, and blocks_generation is 0.
  *
  * References:
  *   string   u32: offset in the file divided by 8, of a struct leaktrace_string; 0 is "none".
@@ -130,7 +131,7 @@ struct leaktrace_header {
 	uint32_t flags;        /* enum leaktrace_header_flag */
 	uint32_t chunks;       /* number of chunks below `committed`, informative */
 	uint64_t reserved[8];
-	struct leaktrace_process process; /* of a dump of one image; zero in a merged one */
+	struct leaktrace_process process; /* of a dump of one image, and of a snapshot; zero in a merged file */
 };
 static_assert(offsetof(struct leaktrace_header, committed) == 24, "on-disk offset");
 static_assert(offsetof(struct leaktrace_header, process) == 104, "on-disk offset");
@@ -148,7 +149,7 @@ enum leaktrace_chunk_type {
 	LEAKTRACE_CHUNK_FRAMES = 3,    /* struct leaktrace_frame */
 	LEAKTRACE_CHUNK_RFRAMES = 4,   /* struct leaktrace_rframe */
 	LEAKTRACE_CHUNK_SITES = 5,     /* struct leaktrace_site */
-	LEAKTRACE_CHUNK_BLOCKS = 6,    /* struct leaktrace_block: blocks live when the generation was written */
+	LEAKTRACE_CHUNK_BLOCKS = 6,    /* struct leaktrace_block: live when the generation was written, or at the verdict */
 	LEAKTRACE_CHUNK_INHERITED = 7, /* struct leaktrace_inherited: per ancestor's site, what this process still holds */
 	LEAKTRACE_CHUNK_EVENTS = 8,    /* struct leaktrace_event */
 	LEAKTRACE_CHUNK_PROCESSES = 9, /* struct leaktrace_process; only in a merged file */
@@ -161,7 +162,7 @@ struct leaktrace_chunk {
 	uint32_t type;  /* enum leaktrace_chunk_type */
 	uint64_t size;  /* bytes, this header included */
 	uint32_t record_size;
-	uint32_t generation; /* BLOCKS, INHERITED: counts if equal to the process's blocks_generation, or to a verdict's generation */
+	uint32_t generation; /* BLOCKS, INHERITED: counts if equal to the process's blocks_generation; BLOCKS also to a verdict's */
 	uint64_t first;      /* index of the first record (FRAMES, RFRAMES, MODULES: from 1; else from 0) */
 	uint64_t count;      /* committed records (STRINGS: bytes); release order */
 	uint64_t reserved;
@@ -181,7 +182,7 @@ enum leaktrace_module_flag {
 	LEAKTRACE_MODULE_VDSO = 1u << 3,
 };
 
-/* A loaded object; loaded again after dlclose it gets a new record. */
+/* A loaded object; loaded again after dlclose it may take up its old record. */
 struct leaktrace_module {
 	uint64_t base;       /* load bias: address = base + offset; offsets are the ELF file's own virtual addresses */
 	uint64_t start, end; /* addresses that it covered */
@@ -254,7 +255,7 @@ enum leaktrace_kind {
 #define LEAKTRACE_KINDS 5
 
 enum leaktrace_block_flag {
-	LEAKTRACE_BLOCK_KIND = 7u,           /* mask: enum leaktrace_kind; 0 outside the blocks of a verdict */
+	LEAKTRACE_BLOCK_KIND = 7u,           /* mask: enum leaktrace_kind; 0 in a process's own list of blocks */
 	LEAKTRACE_BLOCK_R_GARBAGE = 1u << 3, /* reachable, but only from R objects that are garbage and wait for their finalizer: R
 	                                        would run it at its next collection (an external pointer's, as a rule) */
 	LEAKTRACE_BLOCK_INTERIOR = 1u << 4,  /* reachable by one of memcheck's heuristics for interior pointers */
@@ -275,7 +276,7 @@ enum leaktrace_trigger {
 	LEAKTRACE_TRIGGER_TASK = 2,    /* a forked worker's task ended */
 	LEAKTRACE_TRIGGER_API = 3,     /* leaktrace_snapshot() */
 	LEAKTRACE_TRIGGER_COMMAND = 4, /* leaktrace snapshot PID */
-	LEAKTRACE_TRIGGER_KILL = 5,    /* its parent was about to kill it */
+	LEAKTRACE_TRIGGER_KILL = 5,    /* a relative was about to kill it */
 };
 
 enum leaktrace_verdict_state {
@@ -289,20 +290,21 @@ enum leaktrace_verdict_flag {
 	                                        were scanned as any other memory */
 };
 
-/* A classification. Its blocks are the BLOCKS of its generation in the same file; they count when state is DONE. */
+/* A classification. Its blocks are the BLOCKS of its generation in the same file, of those born in this image; they count when
+ * state is DONE. In a process's dump it is the one on its end. A merged file has one for each process, generation 1. */
 struct leaktrace_verdict {
-	int64_t time_ns;  /* CLOCK_REALTIME: when the classifier was forked; the blocks are those live then */
-	int64_t pause_ns; /* how long the program stood still for it */
-	int64_t work_ns;  /* from the fork until it was done; 0: not known */
+	int64_t time_ns;  /* CLOCK_REALTIME: when the program was stopped for it; the blocks are those live then */
+	int64_t pause_ns; /* how long the program stood still for it; 0: the classifier was done before the program could tell */
+	int64_t work_ns;  /* from the beginning of the pause until it was done, a wait for its turn included; 0: not known */
 	uint32_t trigger; /* enum leaktrace_trigger */
 	uint32_t state;   /* enum leaktrace_verdict_state; stored last, with release order */
 	uint32_t generation;
-	uint32_t classifier_pid;   /* 0: it never ran */
+	uint32_t classifier_pid;   /* 0: it has not begun yet, or nothing was live */
 	uint64_t classifier_start; /* its start time in clock ticks since boot */
 	uint32_t label, note;      /* strings */
 	uint32_t flags;            /* enum leaktrace_verdict_flag */
 	uint32_t process;          /* merged files only */
-	uint64_t dropped_blocks;   /* classified, but there was no room for them */
+	uint64_t dropped_blocks;   /* live, but not in BLOCKS: there was no room for them, or they could not be listed */
 	uint64_t scanned_bytes;    /* memory looked at for pointers */
 	struct {
 		uint64_t blocks, bytes;
