@@ -27,7 +27,6 @@
 #define SEGMENT_MAX (UINT64_C(1) << 20)
 #define CHUNK_FIRST 4096u
 #define CHUNK_DEFAULT 32768u
-#define LOCK_PATIENCE_NS 200000000
 #define DISK_RESERVE (UINT64_C(16) << 20) /* bytes that must stay free on the file system */
 #define SNAPSHOT_FIRST (UINT64_C(64) << 10)
 #define SEGMENTS 16400 /* max_size is at most 16 GiB */
@@ -240,7 +239,7 @@ static struct leaktrace_chunk *new_chunk(const struct lt_records *like, uint64_t
 	struct leaktrace_chunk *chunk = NULL;
 	if (!bounded)
 		lt_lock(&dump.lock);
-	else if (lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LOCK_PATIENCE_NS))
+	else if (lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LT_LOCK_PATIENCE_NS))
 		return NULL;
 	if (!dump.header)
 		goto out;
@@ -287,7 +286,7 @@ static bool extend(struct lt_records *records)
 		if (size > CHUNK_DEFAULT)
 			size = CHUNK_DEFAULT;
 	}
-	struct leaktrace_chunk *chunk = new_chunk(records, size, &offset, false);
+	struct leaktrace_chunk *chunk = new_chunk(records, size, &offset, records->bounded);
 	if (!chunk)
 		return false;
 	records->chunk = chunk;
@@ -314,7 +313,7 @@ void lt_dump_commit(struct lt_records *records)
 	lt_store_release(&records->chunk->count, records->chunk->count + 1); /* pairs with the reader of the file */
 }
 
-uint32_t lt_dump_string(const char *bytes, size_t length)
+uint32_t lt_dump_string(const char *bytes, size_t length, bool bounded)
 {
 	const size_t most = 65536;
 	if (length > most)
@@ -322,6 +321,7 @@ uint32_t lt_dump_string(const char *bytes, size_t length)
 	uint64_t size = (sizeof(struct leaktrace_string) + length + 1 + 7) & ~UINT64_C(7);
 	strings.chunk_size = size > CHUNK_FIRST - sizeof(struct leaktrace_chunk) ?
 		(uint32_t)((size + sizeof(struct leaktrace_chunk) + 4095) & ~UINT64_C(4095)) : 0;
+	strings.bounded = bounded;
 	if (!has_room(&strings, size) && !extend(&strings))
 		return 0;
 	struct leaktrace_chunk *chunk = strings.chunk;
@@ -351,7 +351,7 @@ bool lt_dump_lost(const void *address)
 void lt_dump_trim(void)
 {
 	struct stat status;
-	if (!dump.header || lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LOCK_PATIENCE_NS))
+	if (!dump.header || lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LT_LOCK_PATIENCE_NS))
 		return;
 	dump.failed = true; /* the other threads may still run: no chunk is carved out of what goes away */
 	dump.next = dump.end;

@@ -33,6 +33,8 @@
 #define WORK_SECONDS 600 /* then it gives up */
 #define OWN_MAX 65536 /* segments of a dump, the library, and frames of R */
 #define TURNS_MIN 8
+#define SLEEPS 264 /* a round of lt_sys_wait() that sleeps */
+#define PAUSE_ROUNDS 100
 #define TURN_PATIENCE_NS 2000000000
 
 static void write_file(const char *path, const char *text)
@@ -83,19 +85,37 @@ static void detach(void)
 /* At most so many classifiers of a session work at a time: a job with a thousand short workers would otherwise end with a thousand
  * copies of them in memory. Who finds no room makes its program wait, which is what slows the job down to the pace at
  * which it can be judged. The lock is the process's (F_OFD_SETLK) and ends with it. */
-static void take_turn(void)
+static int open_turns(int flags)
 {
 	static char path[PATH_MAX];
 	struct lt_text text = LT_TEXT(path);
-	uint64_t cpus[16] = { 0 };
-	unsigned turns = 0;
 	lt_text_add(&text, lt_session.dir);
 	lt_text_add(&text, "/.classifiers");
+	return text.cut ? -1 : lt_sys_open(AT_FDCWD, path, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+void lt_classifiers_wait(int64_t deadline)
+{
+	int fd = open_turns(O_RDWR);
+	for (unsigned round = 0; fd >= 0 && lt_sys_clock(CLOCK_MONOTONIC) < deadline; round++) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		if (lt_syscall6(SYS_fcntl, fd, F_OFD_GETLK, (long)&lock, 0, 0, 0) != 0 || lock.l_type == F_UNLCK)
+			break;
+		lt_sys_wait(SLEEPS + round);
+	}
+	if (fd >= 0)
+		lt_sys_close(fd);
+}
+
+static void take_turn(void)
+{
+	uint64_t cpus[16] = { 0 };
+	unsigned turns = 0;
 	lt_syscall6(SYS_sched_getaffinity, 0, sizeof cpus, (long)cpus, 0, 0, 0);
 	for (unsigned i = 0; i < 16; i++)
 		turns += (unsigned)__builtin_popcountll(cpus[i]);
 	turns = 2 * turns < TURNS_MIN ? TURNS_MIN : 2 * turns;
-	int fd = text.cut ? -1 : lt_sys_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = open_turns(O_RDWR | O_CREAT);
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + TURN_PATIENCE_NS;
 	while (fd >= 0 && lt_sys_clock(CLOCK_MONOTONIC) < deadline) {
 		for (unsigned i = 0; i < turns; i++) {
@@ -248,7 +268,7 @@ static uint32_t intern_note(const char *note)
 		lt_text_add(&text, "R's heap was scanned like any other memory: ");
 		lt_text_add(&text, r.note);
 	}
-	return text.length ? lt_intern_string(buffer, text.length) : 0;
+	return text.length ? lt_intern_string_bounded(buffer, text.length) : 0;
 }
 
 static void judge(const struct lt_classification *c, struct leaktrace_verdict *record, uint32_t first_site)
@@ -267,6 +287,7 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 		uintptr_t tp = (uintptr_t)__builtin_thread_pointer();
 		scan = (struct lt_scan){
 			.blocks = listing.blocks, .count = listing.count, .threads = c->threads, .thread_count = c->thread_count,
+			.threads_missing = c->threads_missing,
 			.own_tls_low = (uintptr_t)&lt_thread - tp, .own_tls_high = (uintptr_t)(&lt_thread + 1) - tp,
 			.own = own.ranges, .own_count = own.count, .first_site = first_site,
 			.collect = collect_r,
@@ -285,7 +306,8 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 	if (r.exact)
 		record->flags |= LEAKTRACE_VERDICT_R_EXACT;
 	record->work_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
-	record->pause_ns = lt_load_relaxed(&c->shared->pause_ns);
+	for (unsigned round = 0; round < PAUSE_ROUNDS && !(record->pause_ns = lt_load_relaxed(&c->shared->pause_ns)); round++)
+		lt_sys_wait(SLEEPS + round);
 	lt_store_release(&record->state, error ? LEAKTRACE_VERDICT_FAILED : LEAKTRACE_VERDICT_DONE); /* pairs with the reader */
 	if (!error && c->replaces)
 		lt_dump_remove_snapshot(c->replaces);

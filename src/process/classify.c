@@ -36,9 +36,10 @@
 
 static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
 	                              .record_size = sizeof(struct leaktrace_verdict),
+	                              .bounded = true,
 	                              .chunk_size = 4096 };
 static int busy;
-static uint32_t snapshots, last_task_snapshot;
+static uint32_t snapshots, last_task_snapshot, exec_snapshot; /* before an exec, which then may have failed */
 static uint64_t judged_task; /* number of the task at whose end there was a verdict */
 
 struct leaktrace_verdict *lt_verdict_append(const struct leaktrace_verdict *verdict)
@@ -55,7 +56,7 @@ void lt_classify_fork_child(void)
 {
 	verdicts.chunk = NULL;
 	verdicts.next = 0;
-	snapshots = last_task_snapshot = 0;
+	snapshots = last_task_snapshot = exec_snapshot = 0;
 	judged_task = 0;
 	busy = 0;
 }
@@ -64,7 +65,7 @@ static void note_failure(struct leaktrace_verdict *record, const char *why)
 {
 	if (!record)
 		return;
-	record->note = lt_intern_string(why, strlen(why));
+	record->note = lt_intern_string_bounded(why, strlen(why));
 	lt_store_release(&record->state, LEAKTRACE_VERDICT_FAILED); /* pairs with the reader of the file */
 }
 
@@ -112,7 +113,7 @@ static __attribute__((noinline, noreturn)) void help(struct lt_classification *c
 {
 	if (c->threads)
 		c->thread_count = 1 + lt_threads_hold(pid, (int)c->threads[0].tid, c->threads + 1, c->thread_count - 1,
-		                                      LT_THREADS_MAX - 1, &c->unstopped);
+		                                      LT_THREADS_MAX - 1, &c->threads_missing);
 	long classifier = lt_syscall6(SYS_clone, 0, 0, 0, 0, 0, 0);
 	if (!classifier)
 		lt_classifier_run(c);
@@ -157,7 +158,8 @@ static struct leaktrace_verdict *announce(const struct lt_classification *c, uin
 	return lt_verdict_append(&verdict);
 }
 
-static void wait_for_verdict(const struct leaktrace_verdict *record)
+/* The end of process 1 is that of its PID name space, with all classifiers in it. */
+static void wait_for_verdicts(const struct leaktrace_verdict *record)
 {
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + INIT_PATIENCE_NS;
 	for (unsigned round = 0; lt_load_acquire(&record->state) == LEAKTRACE_VERDICT_RUNNING; round++) { /* pairs with the classifier */
@@ -165,6 +167,7 @@ static void wait_for_verdict(const struct leaktrace_verdict *record)
 			return;
 		lt_sys_wait(264 + round);
 	}
+	lt_classifiers_wait(deadline);
 }
 
 int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *context, bool last)
@@ -178,7 +181,8 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	if (!lt_options.verdict || !lt_dump_open())
 		return -ENODATA;
 	if (trigger == LEAKTRACE_TRIGGER_END && !lt_process->live_blocks) {
-		announce(&c, LEAKTRACE_VERDICT_DONE);
+		if (last)
+			announce(&c, LEAKTRACE_VERDICT_DONE);
 		return -ENODATA;
 	}
 	if (lt_exchange_acquire(&busy, 1)) { /* pairs with the store at the end */
@@ -208,6 +212,8 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 		c.snapshot = ++snapshots;
 	if (trigger == LEAKTRACE_TRIGGER_TASK)
 		c.replaces = last_task_snapshot;
+	if (trigger == LEAKTRACE_TRIGGER_END)
+		c.replaces = exec_snapshot;
 	error = last && !c.record ? -EFBIG : 0;
 	if (!error) {
 		c.stopped = lt_fork_stop_threads();
@@ -217,10 +223,12 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	}
 	if (opened)
 		lt_syscall6(SYS_prctl, PR_SET_PTRACER, 0, 0, 0, 0, 0);
-	if (!error && last && pid == 1) /* the end of process 1 is that of its PID name space, classifier and all */
-		wait_for_verdict(c.record);
+	if (!error && last && pid == 1)
+		wait_for_verdicts(c.record);
 	if (!error && trigger == LEAKTRACE_TRIGGER_TASK)
 		last_task_snapshot = c.snapshot;
+	if (!error && trigger == LEAKTRACE_TRIGGER_END && !last)
+		exec_snapshot = c.snapshot;
 out:
 	if (error)
 		note_failure(c.record, reason(error));

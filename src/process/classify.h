@@ -46,9 +46,12 @@ struct lt_classification {
 	int64_t time_ns;   /* CLOCK_REALTIME */
 	struct leaktrace_verdict *record; /* in the dump; NULL unless `last` */
 	struct lt_scan_thread *threads;
-	unsigned thread_count, unstopped;
+	unsigned thread_count;
+	bool threads_missing;
 	struct lt_handshake *shared;
 };
+/* Waits until no classifier of the session is at work, or `deadline` (CLOCK_MONOTONIC, ns). */
+void lt_classifiers_wait(int64_t deadline);
 void lt_classifier_run(const struct lt_classification *c) __attribute__((noreturn));
 
 #endif

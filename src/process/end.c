@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The end of an image: the final list of blocks, a classifier that judges them, then the end record, whose kind is stored last. Reached by exit (a handler
- * that was registered before all others and so runs after them, library destructors included; on_exit tells it the status),
- * quick_exit (likewise), the hooks of _exit, _Exit, abort and exec, and fatal signals.
+ * The end of an image: the final list of blocks, a classifier that judges them, then the end record, whose kind is stored last.
+ * Reached by exit (a handler that was registered before all others and so runs after them, library destructors included; on_exit
+ * tells it the status), quick_exit (likewise), the hooks of _exit, _Exit and exec, and fatal signals, abort's among them.
  *
  * All signals are blocked meanwhile, so that mclapply's SIGTERM does not cut a forked worker's list short; SIGKILL can, and
  * then the list before is valid. A vfork child gets here with its parent's memory: its PID is not the dump's.

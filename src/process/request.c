@@ -5,7 +5,7 @@
  * traced: it sends a signal that no program uses, whose handler here starts a classifier and then sits still until the SIGKILL comes,
  * so no instruction of the program runs in between. The killer waits for that, at most 200 ms.
  *
- * Who can be asked: a table in a page that all forked descendants of an image share. A process enters itself when it can answer
+ * Who can be asked: a table in pages that all forked descendants of an image share. A process enters itself when it can answer
  * and leaves when its end has begun, or when the program wants the signal for itself.
  *
  * Threads: the table is changed by compare-and-swap. Failure: table full, signal blocked: the kill goes on unasked.
@@ -69,7 +69,7 @@ static void on_request(int sig, siginfo_t *info, void *context)
 static void enter(void)
 {
 	struct sigaction now, action;
-	if (!slots || lt_real.sigaction(my_signal, NULL, &now))
+	if (!slots || lt_sys_getpid() == 1 || lt_real.sigaction(my_signal, NULL, &now))
 		return;
 	if (now.sa_flags & SA_SIGINFO ? now.sa_sigaction != on_request : now.sa_handler != SIG_DFL)
 		return;
@@ -91,7 +91,7 @@ void lt_request_leave(int pid)
 
 void lt_request_init(void)
 {
-	if (!lt_options.verdict || !lt_options.signals || lt_sys_getpid() == 1)
+	if (!lt_options.verdict || !lt_options.signals)
 		return;
 	my_signal = SIGRTMAX - 5;
 	slots = lt_sys_mmap(NULL, SLOTS * sizeof *slots, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

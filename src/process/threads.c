@@ -86,7 +86,8 @@ static bool held[LT_THREADS_MAX]; /* by place in the list */
 
 struct holding {
 	struct lt_scan_thread *threads;
-	unsigned count, max, guessed, unstopped;
+	unsigned count, max, guessed;
+	bool missing;
 };
 
 /* The line is "running", or the call's number and arguments, the stack pointer and the program counter. */
@@ -170,8 +171,10 @@ static bool hold(int pid, int tid, void *arg)
 	unsigned i = 0;
 	while (i < holding->guessed && (int)holding->threads[i].tid != tid)
 		i++;
-	if (i == holding->max)
+	if (i == holding->max) {
+		holding->missing = true;
 		return false;
+	}
 	struct lt_scan_thread *thread = &holding->threads[i];
 	if (i == holding->guessed) { /* it has come since */
 		holding->guessed++;
@@ -181,16 +184,14 @@ static bool hold(int pid, int tid, void *arg)
 	holding->count = holding->guessed;
 	held[i] = false;
 	take_registers(thread, &held[i]);
-	if (!thread->registers)
-		holding->unstopped++;
 	return true;
 }
 
-unsigned lt_threads_hold(int pid, int caller, struct lt_scan_thread *threads, unsigned guessed, unsigned max, unsigned *unstopped)
+unsigned lt_threads_hold(int pid, int caller, struct lt_scan_thread *threads, unsigned guessed, unsigned max, bool *missing)
 {
 	struct holding holding = { .threads = threads, .count = guessed, .guessed = guessed, .max = max };
 	each_thread(pid, caller, hold, &holding);
-	*unstopped = holding.unstopped;
+	*missing = holding.missing;
 	return holding.count;
 }
 

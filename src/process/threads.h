@@ -16,9 +16,9 @@
 unsigned lt_threads_guess(int pid, int caller, struct lt_scan_thread *threads, unsigned max);
 
 /* In a child of it that shares its memory (CLONE_VM): the same threads and those that came since, held still and with their
- * registers until lt_threads_release(). Where that is refused, the guess remains, and *unstopped counts. Returns their number.
+ * registers until lt_threads_release(). Where that is refused, the guess remains. *missing: there are more than max. Returns their number.
  * No memory, no lock, no libc. */
-unsigned lt_threads_hold(int pid, int caller, struct lt_scan_thread *threads, unsigned guessed, unsigned max, unsigned *unstopped);
+unsigned lt_threads_hold(int pid, int caller, struct lt_scan_thread *threads, unsigned guessed, unsigned max, bool *missing);
 void lt_threads_release(const struct lt_scan_thread *threads, unsigned count);
 
 /* Is there another thread? Any context. */

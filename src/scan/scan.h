@@ -59,6 +59,7 @@ struct lt_scan {
 	uint64_t count;
 	const struct lt_scan_thread *threads;
 	unsigned thread_count;
+	bool threads_missing; /* there are more */
 	/* The tracer's own: its module's data, the mapped dump. What lt_map() gave is known. */
 	const struct lt_range *own;
 	unsigned own_count;

@@ -86,11 +86,20 @@ static bool exclude_below(struct lt_scan_work *w, const struct lt_scan_thread *t
 	return !main && !(line && (line->flags & LT_MAP_STACK));
 }
 
+/* Of a thread that runs and could not be stopped it isn't known which stack is its: then none is a dead one's. */
+static bool all_known(const struct lt_scan *scan)
+{
+	for (unsigned t = 0; t < scan->thread_count; t++)
+		if (!scan->threads[t].sp && !scan->threads[t].tp)
+			return false;
+	return !scan->threads_missing;
+}
+
 void lt_threads_exclude(struct lt_scan_work *w)
 {
-	bool main = false;
+	bool main = !all_known(w->scan);
 #if defined __x86_64__
-	if (w->scan->thread_count) /* else nothing is known of threads */
+	if (!main && w->scan->thread_count) /* else nothing is known of threads */
 		lt_roots_read(w, 0, LT_MAP_FILE | LT_MAP_SHARED | LT_MAP_STACK | LT_MAP_HEAP, look_for_dead);
 #endif
 	for (unsigned t = 0; t < w->scan->thread_count; t++) {
