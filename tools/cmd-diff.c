@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "cmd-report.h"
 #include "command.h"
 #include "diff.h"
 #include "out.h"
@@ -13,6 +14,7 @@ struct arguments {
 	const struct lt_command *command;
 	struct lt_diff_options diff;
 	struct lt_diff_fail_on fail_on;
+	struct lt_suppress_arguments suppress;
 };
 
 static bool parse_kinds(struct arguments *arguments, const char *value)
@@ -37,7 +39,10 @@ static bool take(void *data, const struct lt_option *option, const char *value)
 	struct arguments *arguments = data;
 	const struct lt_command *command = arguments->command;
 	struct lt_diff_options *diff = &arguments->diff;
+	bool taken;
 
+	if (!lt_suppress_option(&arguments->suppress, option, value, &taken))
+		return false;
 	if (strcmp(option->name, "format") == 0) {
 		unsigned i = 0;
 
@@ -65,9 +70,11 @@ static bool take(void *data, const struct lt_option *option, const char *value)
 	return true;
 }
 
-static enum lt_status compare(char *const *operands, const struct arguments *arguments)
+static enum lt_status compare(char *const *operands, struct arguments *arguments)
 {
-	const struct lt_report_options options = {.full = arguments->diff.full};
+	const struct lt_report_options options = {
+		.full = arguments->diff.full, .suppressions = lt_suppress_list(&arguments->suppress),
+	};
 	enum lt_status status = LT_STATUS_TROUBLE;
 	struct lt_merge *merges[2] = {NULL, NULL};
 	struct lt_report sides[2] = {{0}, {0}};
@@ -100,11 +107,12 @@ static int run(const struct lt_command *command, int argc, char **argv)
 	struct arguments arguments = {.command = command};
 	int status, first = lt_command_options(command, argc, argv, take, &arguments, &status);
 
-	if (first < 0)
-		return status;
-	if (argc - first != 2)
-		return lt_command_bad(command, "two sessions are compared, not %d", argc - first);
-	return compare(argv + first, &arguments);
+	if (first >= 0 && argc - first != 2)
+		status = lt_command_bad(command, "two sessions are compared, not %d", argc - first);
+	else if (first >= 0)
+		status = (int)compare(argv + first, &arguments);
+	lt_suppressions_free(&arguments.suppress.list);
+	return status;
 }
 
 static const struct lt_option options[] = {
@@ -115,6 +123,7 @@ static const struct lt_option options[] = {
 	{"top", "N", "the first N rows only (text: 20; json, csv: all)", 0},
 	{"min-bytes", "N", "only rows that changed by N bytes or more (64k, 1m ...)", 0},
 	{"full", NULL, "whole stacks in text", 0},
+	LT_SUPPRESS_OPTIONS,
 	{"fail-on", "CHANGE[:BYTES]", "exit status 1 if new sites hold more than BYTES (0): `new:BYTES`;\n"
 	 "`grown:BYTES`: if sites that were there before grew by more", 0},
 	{NULL, NULL, NULL, 0},
@@ -124,7 +133,7 @@ const struct lt_command lt_command_diff = {
 	.name = "diff",
 	.arguments = "A B",
 	.summary = "Show what is new, grown, shrunk and gone between two sessions",
-	.help = "A and B are a session directory or a dump each; what is new is in B, not in A. Sites are matched by functions,\n"
+	.help = "A and B are a session directory, a dump or a snapshot (.lts) each; what is new is in B, not in A. Sites are matched by functions,\n"
 		"modules and R calls, not by lines or addresses, so a rebuild of the program compares well. Bytes are what is\n"
 		"live at the end, over all processes. Rows come by size of the change, definite leaks first. --fail-on counts\n"
 		"native memory that is definite, possible or unknown (or of --kind).\n",

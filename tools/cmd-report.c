@@ -195,6 +195,7 @@ static const struct lt_option options[] = {
 	{"fail-on", "KIND[:BYTES]", "exit status 1 if more than BYTES (0) of native memory are of KIND\n"
 	 "and not suppressed; `growth:BYTES`: if a native site grows by more per task", 0},
 	LT_SUPPRESS_OPTIONS,
+	LT_SUPPRESS_GENERATE,
 	{"wait", "SECONDS", "for classifiers that are still at work (60)", 0},
 	{NULL, NULL, NULL, 0},
 };

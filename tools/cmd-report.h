@@ -18,7 +18,8 @@ struct lt_suppress_arguments {
 };
 #define LT_SUPPRESS_OPTIONS                                                                                                \
 	{"suppressions", "FILE", "leave out leaks that FILE names: lines leak:PATTERN or r:PATTERN; repeat for more", 0},   \
-	{"no-default-suppressions", NULL, "don't leave out what system libraries keep by design", 0},                      \
+	{"no-default-suppressions", NULL, "don't leave out what system libraries keep by design", 0}
+#define LT_SUPPRESS_GENERATE                                                                                               \
 	{"gen-suppressions", NULL, "print suppressions for all leaks, not the report", 0}
 
 /* Takes the option if it is one of these: false, after a message, if its file is no good. */

@@ -195,7 +195,6 @@ static int run(const struct lt_command *command, int argc, char **argv)
 		goto out;
 	status = LT_STATUS_TROUBLE;
 	arguments.report.suppressions = lt_suppress_list(&arguments.suppress);
-	arguments.report.generate = arguments.suppress.generate;
 	if (first >= argc) {
 		lt_command_bad(command, "no program to run");
 		goto out;

@@ -46,6 +46,13 @@ struct lt_process {
 	bool alone; /* the process as it was at the snapshot, which was asked for by name */
 };
 
+/* All that was live at its end, or at the snapshot, has a kind; also where nothing was. */
+static inline bool lt_process_classified(const struct lt_process *process)
+{
+	return process->verdict.state == LEAKTRACE_VERDICT_DONE ||
+	       (process->end != LT_END_RUNNING && process->end != LT_END_UNKNOWN && process->allocations == process->frees);
+}
+
 /* A process record somewhere in the inputs. */
 struct lt_candidate {
 	struct leaktrace_process record;

@@ -134,7 +134,7 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "end", seconds(process->end_ns));
 	json_object_set_new(object, "end_kind", string(lt_end_names[process->end]));
 	json_object_set_new(object, "end_code", process->has_code ? json_integer(process->end_code) : json_null());
-	json_object_set_new(object, "classified", json_boolean(process->verdict.state == LEAKTRACE_VERDICT_DONE));
+	json_object_set_new(object, "classified", json_boolean(lt_process_classified(process)));
 	json_object_set_new(object, "verdict", make_verdict(intern, process));
 	json_object_set_new(object, "mode", string(record->flags & LEAKTRACE_PROCESS_SAMPLED ? "sampled" : "exact"));
 	json_object_set_new(object, "sample_bytes", number(record->sample_bytes));
@@ -150,7 +150,7 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "inherited_freed_bytes", number(record->inherited_freed_bytes));
 	json_object_set_new(object, "tasks", number(lt_growth_tasks(record)));
 	json_object_set_new(object, "dropped", number(record->dropped_allocations));
-	json_object_set_new(object, "dropped_blocks", number(record->dropped_blocks));
+	json_object_set_new(object, "dropped_blocks", number(lt_add(record->dropped_blocks, process->verdict.dropped_blocks)));
 	json_object_set_new(object, "unknown_frees", number(record->unknown_frees));
 	json_object_set_new(object, "max_rss", record->max_rss ? number(record->max_rss) : json_null());
 	json_object_set_new(object, "tracer_bytes", number(record->tracer_bytes));

@@ -355,7 +355,7 @@ static void render_summary(const struct lt_report *report, FILE *out)
 		if (!process->loaded || !lt_model_selected(report->model, i))
 			continue;
 		all++;
-		classified += process->verdict.state == LEAKTRACE_VERDICT_DONE;
+		classified += lt_process_classified(process);
 		exact += process->verdict.state == LEAKTRACE_VERDICT_DONE && process->verdict.flags & LEAKTRACE_VERDICT_R_EXACT;
 	}
 	if (!classified)
@@ -394,7 +394,7 @@ static void render_missing(const struct lt_report *report, FILE *out)
 			continue;
 		lost += process->lost_stacks;
 		dropped = lt_add(dropped, record->dropped_allocations);
-		unlisted = lt_add(unlisted, record->dropped_blocks);
+		unlisted = lt_add(unlisted, lt_add(record->dropped_blocks, process->verdict.dropped_blocks));
 		events = lt_add(events, record->dropped_events);
 		full += record->flags & LEAKTRACE_PROCESS_FULL ? 1 : 0;
 		sampled += record->flags & LEAKTRACE_PROCESS_SAMPLED ? 1 : 0;

@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "model.h"
 #include "xalloc.h"
 
 #define CHUNK_LEAST UINT64_C(4096)
@@ -155,7 +156,21 @@ static uint32_t string(struct lt_writer *writer, uint32_t number)
 
 static void take_site(void *data, const struct leaktrace_site *site, const struct lt_split *split)
 {
-	PUT((struct lt_writer *)data, LEAKTRACE_CHUNK_SITES, *site);
+	struct leaktrace_site copy = *site;
+	struct lt_writer *writer = data;
+
+	/* As of the snapshot: what it did not find is taken for freed. */
+	if (writer->merge->processes[site->process].alone) {
+		uint64_t blocks = 0, bytes = 0;
+
+		for (int kind = 0; split && kind < LT_KIND_COUNT; kind++) {
+			blocks = lt_add(blocks, split->kinds[kind].blocks);
+			bytes = lt_add(bytes, split->kinds[kind].bytes);
+		}
+		copy.frees = copy.allocations > blocks ? copy.allocations - blocks : 0;
+		copy.freed_bytes = copy.allocated_bytes > bytes ? copy.allocated_bytes - bytes : 0;
+	}
+	PUT(writer, LEAKTRACE_CHUNK_SITES, copy);
 }
 
 static void take_inherited(void *data, const struct leaktrace_inherited *inherited)
