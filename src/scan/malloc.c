@@ -41,7 +41,8 @@
 #define TRIES (INT64_C(32) << 20) /* some 0.2 s */
 #define MIXED_COST 64             /* a system call instead of a load */
 
-/* Neighbouring lines: a program that protects part of a block cuts the line of its heap. */
+/* Neighbouring lines: a program that protects part of a block cuts the line of its heap; and so does fork, for what a child's heap
+ * grows by is never joined to what it inherited. */
 struct area {
 	uintptr_t low, high;
 	bool mixed; /* not all readable */
@@ -143,7 +144,9 @@ static void find_area(struct malloc_walk *walk, const struct lt_map_line *line)
 		low--;
 	while (high + 1 < end && high[1].low == high->high && !((high[1].flags ^ line->flags) & kind))
 		high++;
-	walk->area = (struct area){ low->low, high->high, low != high };
+	walk->area = (struct area){ low->low, high->high, false };
+	for (line = low; line <= high; line++)
+		walk->area.mixed |= !(line->flags & LT_MAP_READ);
 }
 
 /* The two words before a block: the size of the chunk before, if that is free; the own size, and flags. */
