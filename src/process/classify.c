@@ -117,10 +117,12 @@ static __attribute__((noinline, noreturn)) void help(struct lt_classification *c
 	if (!classifier)
 		lt_classifier_run(c);
 	*error = classifier < 0 ? (int)classifier : 0;
-	lt_threads_release(c->threads + 1, c->thread_count - 1);
+	bool released = lt_threads_release(c->threads + 1, c->thread_count - 1);
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + PATIENCE_NS;
 	while (classifier > 0 && !lt_load_acquire(&c->shared->ready)) { /* pairs with the store in classifier.c */
 		struct timespec rest = { 0, 1000000 };
+		if (!released)
+			released = lt_threads_release(c->threads + 1, c->thread_count - 1);
 		lt_syscall6(SYS_futex, (long)&c->shared->ready, FUTEX_WAIT, 0, (long)&rest, 0, 0);
 		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || lt_syscall6(SYS_wait4, classifier, 0, WNOHANG | __WALL, 0, 0, 0) == classifier)
 			break;

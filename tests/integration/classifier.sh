@@ -49,6 +49,7 @@ mode 143 signal 15 group
 fact group "group: the table" 'blocks("fill") == 200001 and all(sites("fill")[]; .kind == "reachable")'
 mode 0 exit 0 many
 same "many: snapshots" 20 "$(find "$work/many" -name '*.lts' | wc -l)"
+mode 0 exit 0 signals
 [ "$(uname -m)" != x86_64 ] || {
 	mode 0 exit 0 threads
 	fact threads "threads: what they hold" 'holds("held"; 4; 800) and all(sites("held")[]; .kind == "reachable")'

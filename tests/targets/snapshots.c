@@ -8,6 +8,7 @@
  *             same signal mask, the same process group; ends with 0
  *   group     leaktrace_snapshot(), then SIGTERM to its process group: ends by it
  *   many      20 snapshots in a row
+ *   signals   300 snapshots while a thread is sent signals: it gets each
  *   threads   4 threads that hold the only pointers to their blocks in a register, in a stack slot and in TLS while main ends;
  *             held() makes 4 blocks of 200 bytes
  *   wait      says "ready" and waits in select() for a byte on stdin, then says "go on" and the return of select()
@@ -165,6 +166,55 @@ static void threads(void)
 	usleep(50000);
 }
 
+static volatile int caught;
+
+static void on_queued(int sig)
+{
+	__atomic_add_fetch(&caught, 1, __ATOMIC_SEQ_CST);
+}
+
+static void *doze(void *arg)
+{
+	const struct timespec some = { 0, 100000 };
+	while (stop < 2)
+		nanosleep(&some, NULL);
+	return NULL;
+}
+
+static void *send_signals(void *receiver)
+{
+	long sent = 0;
+	while (!stop) {
+		sent += pthread_kill(*(pthread_t *)receiver, SIGRTMIN + 1) == 0;
+		usleep(20);
+	}
+	return (void *)sent;
+}
+
+/* Signals of real time are queued, each of them. */
+static void signals(void)
+{
+	pthread_t receiver, sender;
+	void *sent;
+	sigset_t set;
+	REQUIRE(signal(SIGRTMIN + 1, on_queued) != SIG_ERR);
+	REQUIRE(pthread_create(&receiver, NULL, doze, NULL) == 0);
+	sigemptyset(&set);
+	sigaddset(&set, SIGRTMIN + 1);
+	REQUIRE(pthread_sigmask(SIG_BLOCK, &set, NULL) == 0);
+	REQUIRE(pthread_create(&sender, NULL, send_signals, &receiver) == 0);
+	for (int i = 0; i < 300; i++) {
+		leaktrace_snapshot("signals");
+		usleep(1000);
+	}
+	stop = 1;
+	REQUIRE(pthread_join(sender, &sent) == 0);
+	usleep(200000);
+	stop = 2;
+	REQUIRE(pthread_join(receiver, NULL) == 0);
+	REQUIRE(caught == (int)(long)sent);
+}
+
 static void *churn(void *arg)
 {
 	void *volatile blocks[64] = { NULL };
@@ -216,6 +266,8 @@ int main(int argc, char **argv)
 	} else if (!strcmp(kind, "many")) {
 		for (int i = 0; i < 20; i++)
 			leaktrace_snapshot("many");
+	} else if (!strcmp(kind, "signals")) {
+		signals();
 	} else if (!strcmp(kind, "threads")) {
 		threads();
 	} else if (!strcmp(kind, "wait")) {
