@@ -24,6 +24,7 @@
 #include "trace/record.h"
 #include <linux/futex.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -56,25 +57,45 @@ static void close_all(void)
 		lt_sys_open(AT_FDCWD, "/dev/null", O_RDWR, 0);
 }
 
-static void detach(void)
+/* What was sent to the program's process group before setsid() is pending here, for all signals are blocked still: to be ignored
+ * for a moment drops it. */
+static void reset_signals(void)
 {
 	struct {
-		void *handler;
+		const void *handler;
 		unsigned long flags;
 		void *restorer;
 		uint64_t mask;
-	} standard = { 0 };
-	static const struct rlimit none;
+	} action = { .handler = (const void *)SIG_IGN };
+	for (int sig = 1; sig < 65; sig++)
+		lt_syscall6(SYS_rt_sigaction, sig, (long)&action, 0, 8, 0, 0);
+	action.handler = (const void *)SIG_DFL;
+	for (int sig = 1; sig < 65; sig++)
+		lt_syscall6(SYS_rt_sigaction, sig, (long)&action, 0, 8, 0, 0);
+}
+
+/* A core file has no room in 1 byte, and the kernel takes that for "none" also where core files go into a pipe, which it does not
+ * do for 0 (fs/coredump.c). */
+static void forbid_core(void)
+{
+	static const struct rlimit one = { 1, 1 }, none;
+	if (lt_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, (long)&one, 0, 0, 0) != 0)
+		lt_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, (long)&none, 0, 0, 0);
+}
+
+static void detach(void)
+{
+	static const int no_priority; /* struct sched_param */
 	const struct itimerval end = { .it_value = { WORK_SECONDS, 0 } };
 	uint64_t open = 0;
-	for (int sig = 1; sig < 65; sig++)
-		lt_syscall6(SYS_rt_sigaction, sig, (long)&standard, 0, 8, 0, 0);
+	lt_syscall6(SYS_setsid, 0, 0, 0, 0, 0, 0);
+	reset_signals();
 	lt_syscall6(SYS_setitimer, ITIMER_REAL, (long)&end, 0, 0, 0, 0);
 	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&open, 0, 8, 0, 0);
-	lt_syscall6(SYS_setsid, 0, 0, 0, 0, 0, 0);
+	lt_syscall6(SYS_sched_setscheduler, 0, SCHED_OTHER, (long)&no_priority, 0, 0, 0); /* not a real-time program's */
 	lt_syscall6(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0, 0); /* or its own /proc/self/pagemap is not for it */
 	lt_syscall6(SYS_prctl, PR_SET_NAME, (long)"leaktrace", 0, 0, 0, 0);
-	lt_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, (long)&none, 0, 0, 0);
+	forbid_core();
 	close_all();
 	write_file("/proc/self/oom_score_adj", "1000");
 	lt_syscall6(SYS_chdir, (long)"/", 0, 0, 0, 0, 0);
@@ -325,6 +346,7 @@ void lt_classifier_run(const struct lt_classification *c)
 {
 	uint32_t first_site = lt_site_first();
 	lt_store_relaxed(&lt_state, LT_OFF);
+	lt_arena_fork_child();
 	detach();
 	lt_identity_fork_child();
 	take_turn();

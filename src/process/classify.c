@@ -110,6 +110,8 @@ static void describe_caller(struct lt_scan_thread *thread, const void *context, 
 /* In the helper: no return, on the stack of the program's thread, which waits. */
 static __attribute__((noinline, noreturn)) void help(struct lt_classification *c, int pid, int *error)
 {
+	/* The helper's own. A pipe must get its end when the program is killed meanwhile; and the program may have used up its limit. */
+	lt_syscall6(SYS_close_range, 0, ~0U, 0, 0, 0, 0);
 	if (c->threads)
 		c->thread_count = 1 + lt_threads_hold(pid, (int)c->threads[0].tid, c->threads + 1, c->thread_count - 1,
 		                                      LT_THREADS_MAX - 1, &c->unstopped);

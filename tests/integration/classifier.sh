@@ -54,6 +54,9 @@ mode 0 exit 0 signals
 	mode 0 exit 0 threads
 	fact threads "threads: what they hold" 'holds("held"; 4; 800) and all(sites("held")[]; .kind == "reachable")'
 }
+mode 0 exit 0 files
+[ "$(uname -m)" != x86_64 ] ||
+	fact files "files: what the thread holds" 'holds("held"; 1; 200) and all(sites("held")[]; .kind == "reachable")'
 mode 3 exit 3 exit 3
 mode 4 _exit 4 _exit 4
 mode 5 _exit 5 quick_exit 5
@@ -70,6 +73,15 @@ for label in unseen group; do
 	fact alone "$label: its snapshot" 'holds("leak"; 3; 300) and sites("leak")[0].kind == "definite" and
 		(.processes[0] | .classified and .verdict.label == "'$label'")'
 done
+
+# Nor while it has not left the group yet.
+for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+	run trace groups "$snapshots" group 1
+	same "group: status in round $round" 143 "$status"
+done
+status=0
+"$tool" report --format=json "$work"/groups/*.lts >"$work/alone.json" 2>"$work/alone.err" || status=$?
+fact alone "group: 30 snapshots" '.processes | length == 30 and all(.classified)'
 
 # ------------------------------------------------------------------ snapshots from outside
 

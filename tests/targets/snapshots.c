@@ -6,11 +6,12 @@
  * usage: snapshots KIND
  *   unseen    leaktrace_snapshot(): no SIGCHLD, nothing to wait for, no descriptor more, the pipe's end is seen at once, the
  *             same signal mask, the same process group; ends with 0
- *   group     leaktrace_snapshot(), then SIGTERM to its process group: ends by it
+ *   group [N] leaktrace_snapshot(), then SIGTERM to its process group: ends by it. N blocks instead of 200,000
  *   many      20 snapshots in a row
  *   signals   300 snapshots while a thread is sent signals: it gets each
  *   threads   4 threads that hold the only pointers to their blocks in a register, in a stack slot and in TLS while main ends;
  *             held() makes 4 blocks of 200 bytes
+ *   files     the same with one in a thread's stack slot, and no descriptor is free at the end
  *   wait      says "ready" and waits in select() for a byte on stdin, then says "go on" and the return of select()
  *   busy      allocates and frees in two threads until a byte comes on stdin
  *   steps     says "ready"; for each byte on stdin it calls leak() again and says "leaked"
@@ -259,7 +260,7 @@ int main(int argc, char **argv)
 		fill(200000);
 		unseen();
 	} else if (!strcmp(kind, "group")) {
-		fill(200000);
+		fill(number ? (size_t)number : 200000);
 		REQUIRE(setpgid(0, 0) == 0);
 		leaktrace_snapshot("group");
 		kill(0, SIGTERM);
@@ -270,6 +271,13 @@ int main(int argc, char **argv)
 		signals();
 	} else if (!strcmp(kind, "threads")) {
 		threads();
+	} else if (!strcmp(kind, "files")) {
+		pthread_t thread;
+		REQUIRE(pthread_create(&thread, NULL, hold_on_stack, NULL) == 0);
+		while (ready < 1)
+			usleep(1000);
+		while (dup(0) >= 0)
+			;
 	} else if (!strcmp(kind, "wait")) {
 		wait_for_byte();
 	} else if (!strcmp(kind, "steps")) {
