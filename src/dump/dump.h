@@ -13,6 +13,7 @@
 struct lt_records {
 	uint32_t type, record_size;
 	uint32_t chunk_size; /* bytes of the chunks to come; 0: 4 KiB, then twice as much each time up to 32 KiB */
+	bool bounded;        /* for contexts that may have interrupted the holder of the dump's lock: 200 ms, then there is no room */
 	struct leaktrace_chunk *chunk; /* the last one; NULL: none yet */
 	uint64_t chunk_offset;         /* its place in the file */
 	uint64_t next;                 /* index of the next record */
@@ -35,8 +36,8 @@ void *lt_dump_append(struct lt_records *records);
 void lt_dump_commit(struct lt_records *records);
 
 /* Appends a string record to the string chunks; returns its reference, 0 when full. Not interned. Caller serialises by the
- * intern lock. At most 64 KiB, the rest is cut. */
-uint32_t lt_dump_string(const char *bytes, size_t length);
+ * intern lock. At most 64 KiB, the rest is cut. `bounded` as in struct lt_records. */
+uint32_t lt_dump_string(const char *bytes, size_t length, bool bounded);
 
 /* Chunk of at least `bytes` of record room, outside any sequence: for lists that are written again and again. NULL when the
  * file is full, or the dump's lock can't be had for 200 ms: for contexts that may have interrupted its holder. */

@@ -287,7 +287,7 @@ static bool extend(struct lt_records *records)
 		if (size > CHUNK_DEFAULT)
 			size = CHUNK_DEFAULT;
 	}
-	struct leaktrace_chunk *chunk = new_chunk(records, size, &offset, false);
+	struct leaktrace_chunk *chunk = new_chunk(records, size, &offset, records->bounded);
 	if (!chunk)
 		return false;
 	records->chunk = chunk;
@@ -314,7 +314,7 @@ void lt_dump_commit(struct lt_records *records)
 	lt_store_release(&records->chunk->count, records->chunk->count + 1); /* pairs with the reader of the file */
 }
 
-uint32_t lt_dump_string(const char *bytes, size_t length)
+uint32_t lt_dump_string(const char *bytes, size_t length, bool bounded)
 {
 	const size_t most = 65536;
 	if (length > most)
@@ -322,6 +322,7 @@ uint32_t lt_dump_string(const char *bytes, size_t length)
 	uint64_t size = (sizeof(struct leaktrace_string) + length + 1 + 7) & ~UINT64_C(7);
 	strings.chunk_size = size > CHUNK_FIRST - sizeof(struct leaktrace_chunk) ?
 		(uint32_t)((size + sizeof(struct leaktrace_chunk) + 4095) & ~UINT64_C(4095)) : 0;
+	strings.bounded = bounded;
 	if (!has_room(&strings, size) && !extend(&strings))
 		return 0;
 	struct leaktrace_chunk *chunk = strings.chunk;

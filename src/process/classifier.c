@@ -269,7 +269,7 @@ static uint32_t intern_note(const char *note)
 		lt_text_add(&text, "R's heap was scanned like any other memory: ");
 		lt_text_add(&text, r.note);
 	}
-	return text.length ? lt_intern_string(buffer, text.length) : 0;
+	return text.length ? lt_intern_string_bounded(buffer, text.length) : 0;
 }
 
 static void judge(const struct lt_classification *c, struct leaktrace_verdict *record, uint32_t first_site)

@@ -36,7 +36,8 @@
 
 static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
 	                              .record_size = sizeof(struct leaktrace_verdict),
-	                              .chunk_size = 4096 };
+	                              .chunk_size = 4096,
+	                              .bounded = true };
 static int busy;
 static uint32_t snapshots, last_task_snapshot;
 static uint64_t judged_task; /* number of the task at whose end there was a verdict */
@@ -64,7 +65,7 @@ static void note_failure(struct leaktrace_verdict *record, const char *why)
 {
 	if (!record)
 		return;
-	record->note = lt_intern_string(why, strlen(why));
+	record->note = lt_intern_string_bounded(why, strlen(why));
 	lt_store_release(&record->state, LEAKTRACE_VERDICT_FAILED); /* pairs with the reader of the file */
 }
 
