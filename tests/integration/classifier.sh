@@ -65,6 +65,17 @@ mode 139 signal 11 segv
 mode 0 exec null exec
 fact exec "exec: the successor" 'by_image[1] | ended("exit"; 0)'
 
+# A victim of SIGKILL is asked for its verdict first, if it can answer; how it ends stays the same.
+run timeout 100 "$snapshots" kills
+same "kills: status without preload" 0 "$status"
+mv "$work/out" "$work/native.out"
+run trace kills "$snapshots" kills
+same "kills: status" 0 "$status"
+holds "kills: output" cmp "$work/native.out" "$work/out"
+report kills
+fact kills "kills: who could answer" 'process("fork") | map([.end_kind, .end_code, .classified, .verdict.trigger]) |
+	length == 6 and map(select(.[2])) == [["signal", 9, true, "kill"]]'
+
 # The snapshot by itself, too: a signal to the program's group has not hit its classifier.
 for label in unseen group; do
 	status=0

@@ -14,6 +14,7 @@
  *   files     the same with one in a thread's stack slot, and no descriptor is free at the end
  *   wait      says "ready" and waits in select() for a byte on stdin, then says "go on" and the return of select()
  *   busy      allocates and frees in two threads until a byte comes on stdin
+ *   kills     kills children by SIGKILL that are in every state, and says how they ended
  *   steps     says "ready"; for each byte on stdin it calls leak() again and says "leaked"
  *   fill N    N live blocks, then ends by exit(0)
  *   exit N    ends by exit(N); _exit N, quick_exit N, abort, segv, exec likewise
@@ -26,6 +27,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <sys/select.h>
+#include <sys/syscall.h>
 #include <time.h>
 
 static volatile int children, stop, ready;
@@ -240,6 +242,53 @@ static void wait_for_byte(void)
 	say(text);
 }
 
+/* Once it has had the time to come where it is to be killed. */
+static void kill_child(const char *state, pid_t pid)
+{
+	usleep(100000);
+	REQUIRE(kill(pid, SIGKILL) == 0);
+	int status = reap(pid);
+	say(state);
+	say(!WIFSIGNALED(status) ? ": ended before\n" : WTERMSIG(status) == SIGKILL ? ": SIGKILL\n" : ": another signal\n");
+}
+
+static void kills(void)
+{
+	char *const argv[] = { (char *)"sleep", (char *)"100", NULL }, *const envp[] = { NULL };
+	static const char *const states[] = { "pausing", "zombie", "stopped", "sigwait", "program", "ignoring" };
+	for (unsigned i = 0; i < sizeof states / sizeof *states; i++) {
+		pid_t pid = fork();
+		sigset_t set;
+		if (pid) {
+			kill_child(states[i], pid);
+			continue;
+		}
+		leak();
+		sigfillset(&set);
+		switch (i) {
+		case 1:
+			syscall(SYS_exit_group, 0);
+			break;
+		case 2:
+			raise(SIGSTOP);
+			break;
+		case 3:
+			sigprocmask(SIG_BLOCK, &set, NULL);
+			sigwaitinfo(&set, NULL);
+			say("sigwait: a signal\n");
+			break;
+		case 4:
+			syscall(SYS_execve, "/bin/sleep", argv, envp);
+			break;
+		case 5:
+			signal(SIGRTMAX - 5, SIG_IGN);
+			break;
+		}
+		for (;;)
+			pause();
+	}
+}
+
 static void steps(void)
 {
 	char byte;
@@ -280,6 +329,8 @@ int main(int argc, char **argv)
 			;
 	} else if (!strcmp(kind, "wait")) {
 		wait_for_byte();
+	} else if (!strcmp(kind, "kills")) {
+		kills();
 	} else if (!strcmp(kind, "steps")) {
 		steps();
 	} else if (!strcmp(kind, "fill")) {
