@@ -11,7 +11,7 @@
  * Raw clone(), so that the program's atfork handlers don't run. Turned down: to classify in the process itself (the pause), in a
  * child of the program (wait() shows it, and mclapply's SIGTERM ends it), in the command by process_vm_readv (the worker is gone by then).
  *
- * Threads: one classification at a time; a second request meanwhile is refused with -EBUSY. Failure (RLIMIT_NPROC, memory): the
+ * Threads: one classification at a time; a second request meanwhile is refused with -EBUSY, but the last one waits. Failure (RLIMIT_NPROC, memory): the
  * program goes on; for the last one the dump says why its blocks stay unknown.
  */
 #include "process/classify.h"
@@ -32,6 +32,7 @@
 #include <ucontext.h>
 
 #define INIT_PATIENCE_NS 10000000000
+#define BUSY_PATIENCE_NS 1000000000
 #define PATIENCE_NS 2500000000 /* for the classifier's first steps, its turn included */
 
 static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
@@ -172,6 +173,18 @@ static void wait_for_verdict(const struct leaktrace_verdict *record)
 	}
 }
 
+/* Whoever holds it is another thread, for it has all signals blocked. */
+static bool take_busy(bool patient)
+{
+	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + BUSY_PATIENCE_NS;
+	while (lt_exchange_acquire(&busy, 1)) { /* pairs with the store at the end of lt_classify */
+		if (!patient || lt_sys_clock(CLOCK_MONOTONIC) > deadline)
+			return false;
+		lt_sys_wait(264);
+	}
+	return true;
+}
+
 int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *context, bool last)
 {
 	struct lt_classification c = {
@@ -186,7 +199,7 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 		announce(&c, LEAKTRACE_VERDICT_DONE);
 		return -ENODATA;
 	}
-	if (lt_exchange_acquire(&busy, 1)) { /* pairs with the store at the end */
+	if (!take_busy(last)) {
 		if (last)
 			note_failure(announce(&c, LEAKTRACE_VERDICT_RUNNING), reason(-EBUSY));
 		return -EBUSY;
@@ -232,7 +245,7 @@ out:
 	lt_unmap(c.threads, size);
 	if (!lt_sys_mmap_failed(c.shared))
 		lt_sys_munmap(c.shared, 4096);
-	lt_store_release(&busy, 0); /* pairs with the exchange at the start */
+	lt_store_release(&busy, 0); /* pairs with the exchange in take_busy */
 	return error;
 }
 
