@@ -264,8 +264,13 @@ static uint32_t intern_note(const char *note)
 	static char buffer[512];
 	struct lt_text text = LT_TEXT(buffer);
 	lt_text_add(&text, note);
-	if (r.note && !r.exact) {
+	if (r.c && r.c->unstopped) {
 		lt_text_add(&text, *note ? "; " : "");
+		lt_text_add(&text, "what only their registers hold counts as lost, of threads that could not be stopped: ");
+		lt_text_add_decimal(&text, r.c->unstopped);
+	}
+	if (r.note && !r.exact) {
+		lt_text_add(&text, text.length ? "; " : "");
 		lt_text_add(&text, "R's heap was scanned like any other memory: ");
 		lt_text_add(&text, r.note);
 	}

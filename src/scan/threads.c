@@ -11,7 +11,7 @@
  *
  * The main thread's stack is [stack]. If no live thread can be the main one (pthread_exit of main; fork by another thread) it is
  * stale too. A thread whose stack pointer is not in its stack (it is on an alternate signal stack, or a coroutine) keeps all of
- * it; such other stacks are memory like any.
+ * it; such other stacks are memory like any. So does one of which nothing is known but its number.
  *
  * What lies above the stack pointer is static TLS and struct pthread too, with the slots of pthread_setspecific, and is
  * scanned with it.
@@ -38,11 +38,24 @@ static bool stack_of(const struct lt_scan_work *w, const uintptr_t *from, const 
 	return false;
 }
 
-static bool is_live(const struct lt_scan *scan, uintptr_t self, const struct lt_range *stack)
+/* Of a thread that could not be stopped only its number is known. glibc keeps that in struct pthread, and the kernel clears it there
+ * when the thread ends; the place depends on the version. */
+static bool has_number(const uintptr_t *from, const uintptr_t *to, uint32_t tid)
+{
+	for (const uintptr_t *at = from + 3; tid && at < to && at < from + PTHREAD_WORDS; at++)
+		if ((uint32_t)*at == tid || *at >> 32 == tid)
+			return true;
+	return false;
+}
+
+static bool is_live(const struct lt_scan *scan, const uintptr_t *from, const uintptr_t *to, uintptr_t self,
+                    const struct lt_range *stack)
 {
 	for (unsigned t = 0; t < scan->thread_count; t++) {
 		const struct lt_scan_thread *thread = &scan->threads[t];
-		if (thread->tp ? thread->tp == self : thread->sp >= stack->low && thread->sp < stack->high)
+		if (thread->tp ? thread->tp == self
+		    : thread->sp ? thread->sp >= stack->low && thread->sp < stack->high
+		                 : has_number(from, to, thread->tid))
 			return true;
 	}
 	return false;
@@ -54,7 +67,7 @@ static void look_for_dead(struct lt_scan_work *w, const uintptr_t *from, const u
 	for (const uintptr_t *at = from + first; to - at >= 4; at += PTHREAD_ALIGN / LT_WORD) {
 		uintptr_t self = address + (uintptr_t)((const char *)at - (const char *)from);
 		struct lt_range stack;
-		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, self, &stack)) {
+		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, at, to, self, &stack)) {
 			/* Its list of TLS blocks is glibc's for as long as the stack is, and used again with it. */
 			lt_ranges_add(&w->not_roots, stack.low, self + DTV);
 			lt_ranges_add(&w->not_roots, self + DTV + LT_WORD, stack.high);

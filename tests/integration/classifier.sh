@@ -57,6 +57,12 @@ mode 0 exit 0 signals
 mode 0 exit 0 files
 [ "$(uname -m)" != x86_64 ] ||
 	fact files "files: what the thread holds" 'holds("held"; 1; 200) and all(sites("held")[]; .kind == "reachable")'
+run "$snapshots" unheld
+if [ "$status" -eq 0 ] && [ "$(uname -m)" = x86_64 ]; then
+	mode 0 exit 0 unheld
+	fact unheld "unheld: what the thread holds" 'holds("held"; 1; 200) and all(sites("held")[]; .kind == "reachable")'
+	fact unheld "unheld: it is said" '.processes[0].verdict.note | test("could not be stopped: 1$")'
+fi
 mode 3 exit 3 exit 3
 mode 4 _exit 4 _exit 4
 mode 5 _exit 5 quick_exit 5

@@ -12,6 +12,7 @@
  *   threads   4 threads that hold the only pointers to their blocks in a register, in a stack slot and in TLS while main ends;
  *             held() makes 4 blocks of 200 bytes
  *   files     the same with one in a thread's stack slot, and no descriptor is free at the end
+ *   unheld    the same with a thread that never waits, and ptrace is forbidden
  *   wait      says "ready" and waits in select() for a byte on stdin, then says "go on" and the return of select()
  *   busy      allocates and frees in two threads until a byte comes on stdin
  *   kills     kills children by SIGKILL that are in every state, and says how they ended
@@ -22,10 +23,14 @@
 #include "leaktrace/leaktrace.h"
 #include "target.h"
 #include <errno.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/select.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -135,6 +140,28 @@ static void *hold_on_stack(void *arg)
 	while (!stop)
 		pause();
 	return block;
+}
+
+static void *hold_running(void *arg)
+{
+	void *volatile block = held();
+	__atomic_add_fetch(&ready, 1, __ATOMIC_SEQ_CST);
+	while (!stop)
+		;
+	return block;
+}
+
+static void forbid_ptrace(void)
+{
+	struct sock_filter filter[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ptrace, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	const struct sock_fprog program = { sizeof filter / sizeof *filter, filter };
+	REQUIRE(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+	REQUIRE(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
 }
 
 static void *hold_in_tls(void *arg)
@@ -320,6 +347,12 @@ int main(int argc, char **argv)
 		signals();
 	} else if (!strcmp(kind, "threads")) {
 		threads();
+	} else if (!strcmp(kind, "unheld")) {
+		pthread_t thread;
+		REQUIRE(pthread_create(&thread, NULL, hold_running, NULL) == 0);
+		while (ready < 1)
+			usleep(1000);
+		forbid_ptrace();
 	} else if (!strcmp(kind, "files")) {
 		pthread_t thread;
 		REQUIRE(pthread_create(&thread, NULL, hold_on_stack, NULL) == 0);
