@@ -104,19 +104,24 @@ static void detach(void)
 /* At most so many classifiers of a session work at a time: a job with a thousand short workers would otherwise end with a thousand
  * copies of them in memory. Who finds no room makes its program wait, which is what slows the job down to the pace at
  * which it can be judged. The lock is the process's (F_OFD_SETLK) and ends with it. */
-static void take_turn(void)
+static int open_turns(int flags)
 {
 	static char path[PATH_MAX];
 	struct lt_text text = LT_TEXT(path);
-	uint64_t cpus[16] = { 0 };
-	unsigned turns = 0;
 	lt_text_add(&text, lt_session.dir);
 	lt_text_add(&text, "/.classifiers");
+	return text.cut ? -ENAMETOOLONG : lt_sys_open(AT_FDCWD, path, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+static void take_turn(void)
+{
+	uint64_t cpus[16] = { 0 };
+	unsigned turns = 0;
 	lt_syscall6(SYS_sched_getaffinity, 0, sizeof cpus, (long)cpus, 0, 0, 0);
 	for (unsigned i = 0; i < 16; i++)
 		turns += (unsigned)__builtin_popcountll(cpus[i]);
 	turns = 2 * turns < TURNS_MIN ? TURNS_MIN : 2 * turns;
-	int fd = text.cut ? -1 : lt_sys_open(AT_FDCWD, path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int fd = open_turns(O_RDWR | O_CREAT);
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + TURN_PATIENCE_NS;
 	while (fd >= 0 && lt_sys_clock(CLOCK_MONOTONIC) < deadline) {
 		for (unsigned i = 0; i < turns; i++) {
@@ -128,6 +133,20 @@ static void take_turn(void)
 		struct timespec some = { 0, 1000000 };
 		lt_syscall6(SYS_nanosleep, (long)&some, 0, 0, 0, 0, 0);
 	}
+}
+
+void lt_classifier_wait_all(int64_t deadline)
+{
+	int fd = open_turns(O_RDWR);
+	while (fd >= 0 && lt_sys_clock(CLOCK_MONOTONIC) < deadline) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		struct timespec some = { 0, 2000000 };
+		if (lt_syscall6(SYS_fcntl, fd, F_OFD_GETLK, (long)&lock, 0, 0, 0) != 0 || lock.l_type == F_UNLCK)
+			break;
+		lt_syscall6(SYS_nanosleep, (long)&some, 0, 0, 0, 0, 0);
+	}
+	if (fd >= 0)
+		lt_sys_close(fd);
 }
 
 static __attribute__((noreturn)) void leave(int status)

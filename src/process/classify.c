@@ -163,16 +163,6 @@ static struct leaktrace_verdict *announce(const struct lt_classification *c, uin
 	return lt_verdict_append(&verdict);
 }
 
-static void wait_for_verdict(const struct leaktrace_verdict *record)
-{
-	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + INIT_PATIENCE_NS;
-	for (unsigned round = 0; lt_load_acquire(&record->state) == LEAKTRACE_VERDICT_RUNNING; round++) { /* pairs with the classifier */
-		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline)
-			return;
-		lt_sys_wait(264 + round);
-	}
-}
-
 /* Whoever holds it is another thread, for it has all signals blocked. */
 static bool take_busy(bool patient)
 {
@@ -235,8 +225,6 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	}
 	if (opened)
 		lt_syscall6(SYS_prctl, PR_SET_PTRACER, 0, 0, 0, 0, 0);
-	if (!error && last && pid == 1) /* the end of process 1 is that of its PID name space, classifier and all */
-		wait_for_verdict(c.record);
 	if (!error && trigger == LEAKTRACE_TRIGGER_TASK)
 		last_task_snapshot = c.snapshot;
 out:
@@ -251,9 +239,12 @@ out:
 
 int lt_classify_end(const void *context, bool last)
 {
-	if (judged_task && judged_task == lt_process->tasks && !lt_task_current())
-		return -EALREADY;
-	return lt_classify(LEAKTRACE_TRIGGER_END, NULL, context, last);
+	int error = -EALREADY;
+	if (!judged_task || judged_task != lt_process->tasks || lt_task_current())
+		error = lt_classify(LEAKTRACE_TRIGGER_END, NULL, context, last);
+	if (last && lt_options.verdict && lt_sys_getpid() == 1) /* its end is that of its PID name space, its workers' classifiers and all */
+		lt_classifier_wait_all(lt_sys_clock(CLOCK_MONOTONIC) + INIT_PATIENCE_NS);
+	return error;
 }
 
 int lt_classify_now(enum leaktrace_trigger trigger, const char *label, const void *context, uint32_t *snapshot)

@@ -51,4 +51,7 @@ struct lt_classification {
 };
 void lt_classifier_run(const struct lt_classification *c) __attribute__((noreturn));
 
+/* In the program: until no classifier of the session is at work, or the deadline (CLOCK_MONOTONIC, ns). */
+void lt_classifier_wait_all(int64_t deadline);
+
 #endif

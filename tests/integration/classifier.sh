@@ -239,6 +239,20 @@ refused "not a number" "is no PID" x
 refused "PID 0" "is no PID" 0
 refused "two PIDs" "one PID is wanted" 1 2
 
+# ------------------------------------------------------------------ a container
+
+# When its process 1 ends, all others are killed, classifiers too.
+if unshare -pf --mount-proc true 2>/dev/null; then
+	run timeout 100 unshare -pf --mount-proc env LD_PRELOAD="$lib" LEAKTRACE_OPTIONS="dir=$work/container" \
+		sh -c "\"$snapshots\" fill 300000; exit 3"
+	same "container: status" 3 "$status"
+	report container
+	fact container "container: its process 1 waits" 'all(.processes[]; .classified) and holds("leak"; 3; 300) and
+		blocks("fill") == 300001 and all(sites("leak")[]; .kind == "definite")'
+else
+	echo "left out: a container"
+fi
+
 # ------------------------------------------------------------------ no verdict
 
 # usage: unjudged DIR TEXT [FILTER of the verdict]
