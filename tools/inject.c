@@ -4,7 +4,9 @@
  *
  * The thread is held for some 100 µs. PTRACE_SEIZE and PTRACE_INTERRUPT send no signal. A system call that the stop has interrupted
  * left an errno in rax that no program ever sees (Linux, include/linux/errno.h: ERESTARTSYS 512, ERESTARTNOINTR 513,
- * ERESTARTNOHAND 514, ERESTART_RESTARTBLOCK 516); the registers stored are those with which the kernel would restart it.
+ * ERESTARTNOHAND 514, ERESTART_RESTARTBLOCK 516); the registers stored are those with which the kernel would restart it. Some never are
+ * (epoll_wait(), semop(), sigtimedwait(), a receive with SO_RCVTIMEO): they return EINTR, as after SIGSTOP and SIGCONT. To restart
+ * them here was turned down: a signal handled meanwhile would no longer end the call.
  */
 #include "inject.h"
 

@@ -3,7 +3,8 @@
  * For programs that want to help leaktrace along: name their tasks and moments, switch tracing on and off.
  *
  * Links against nothing: the functions behind are weak, and found when libleaktrace.so is preloaded; without it each call
- * does nothing. For R there is leaktrace.R beside this file. All calls may be made from any thread, not from a signal handler; none fails, none changes errno.
+ * does nothing. For R there is leaktrace.R beside this file. All calls may be made from any thread, not from a signal handler; none
+ * fails, none changes errno.
  */
 #ifndef LEAKTRACE_H
 #define LEAKTRACE_H

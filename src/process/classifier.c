@@ -24,6 +24,7 @@
 #include "trace/record.h"
 #include <linux/futex.h>
 #include <limits.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -58,25 +59,45 @@ static void close_all(void)
 		lt_sys_open(AT_FDCWD, "/dev/null", O_RDWR, 0);
 }
 
-static void detach(void)
+/* What was sent to the program's process group before setsid() is pending here, for all signals are blocked still: to be ignored
+ * for a moment drops it. */
+static void reset_signals(void)
 {
 	struct {
-		void *handler;
+		const void *handler;
 		unsigned long flags;
 		void *restorer;
 		uint64_t mask;
-	} standard = { 0 };
-	static const struct rlimit none;
+	} action = { .handler = (const void *)SIG_IGN };
+	for (int sig = 1; sig < 65; sig++)
+		lt_syscall6(SYS_rt_sigaction, sig, (long)&action, 0, 8, 0, 0);
+	action.handler = (const void *)SIG_DFL;
+	for (int sig = 1; sig < 65; sig++)
+		lt_syscall6(SYS_rt_sigaction, sig, (long)&action, 0, 8, 0, 0);
+}
+
+/* A core file has no room in 1 byte, and the kernel takes that for "none" also where core files go into a pipe, which it does not
+ * do for 0 (fs/coredump.c). */
+static void forbid_core(void)
+{
+	static const struct rlimit one = { 1, 1 }, none;
+	if (lt_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, (long)&one, 0, 0, 0) != 0)
+		lt_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, (long)&none, 0, 0, 0);
+}
+
+static void detach(void)
+{
+	static const int no_priority; /* struct sched_param */
 	const struct itimerval end = { .it_value = { WORK_SECONDS, 0 } };
 	uint64_t open = 0;
-	for (int sig = 1; sig < 65; sig++)
-		lt_syscall6(SYS_rt_sigaction, sig, (long)&standard, 0, 8, 0, 0);
+	lt_syscall6(SYS_setsid, 0, 0, 0, 0, 0, 0);
+	reset_signals();
 	lt_syscall6(SYS_setitimer, ITIMER_REAL, (long)&end, 0, 0, 0, 0);
 	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&open, 0, 8, 0, 0);
-	lt_syscall6(SYS_setsid, 0, 0, 0, 0, 0, 0);
+	lt_syscall6(SYS_sched_setscheduler, 0, SCHED_OTHER, (long)&no_priority, 0, 0, 0); /* not a real-time program's */
 	lt_syscall6(SYS_prctl, PR_SET_DUMPABLE, 1, 0, 0, 0, 0); /* or its own /proc/self/pagemap is not for it */
 	lt_syscall6(SYS_prctl, PR_SET_NAME, (long)"leaktrace", 0, 0, 0, 0);
-	lt_syscall6(SYS_prlimit64, 0, RLIMIT_CORE, (long)&none, 0, 0, 0);
+	forbid_core();
 	close_all();
 	write_file("/proc/self/oom_score_adj", "1000");
 	lt_syscall6(SYS_chdir, (long)"/", 0, 0, 0, 0, 0);
@@ -91,20 +112,7 @@ static int open_turns(int flags)
 	struct lt_text text = LT_TEXT(path);
 	lt_text_add(&text, lt_session.dir);
 	lt_text_add(&text, "/.classifiers");
-	return text.cut ? -1 : lt_sys_open(AT_FDCWD, path, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
-}
-
-void lt_classifiers_wait(int64_t deadline)
-{
-	int fd = open_turns(O_RDWR);
-	for (unsigned round = 0; fd >= 0 && lt_sys_clock(CLOCK_MONOTONIC) < deadline; round++) {
-		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
-		if (lt_syscall6(SYS_fcntl, fd, F_OFD_GETLK, (long)&lock, 0, 0, 0) != 0 || lock.l_type == F_UNLCK)
-			break;
-		lt_sys_wait(SLEEPS + round);
-	}
-	if (fd >= 0)
-		lt_sys_close(fd);
+	return text.cut ? -ENAMETOOLONG : lt_sys_open(AT_FDCWD, path, flags | O_NOFOLLOW | O_CLOEXEC, 0600);
 }
 
 static void take_turn(void)
@@ -127,6 +135,20 @@ static void take_turn(void)
 		struct timespec some = { 0, 1000000 };
 		lt_syscall6(SYS_nanosleep, (long)&some, 0, 0, 0, 0, 0);
 	}
+}
+
+void lt_classifier_wait_all(int64_t deadline)
+{
+	int fd = open_turns(O_RDWR);
+	while (fd >= 0 && lt_sys_clock(CLOCK_MONOTONIC) < deadline) {
+		struct flock lock = { .l_type = F_WRLCK, .l_whence = SEEK_SET };
+		struct timespec some = { 0, 2000000 };
+		if (lt_syscall6(SYS_fcntl, fd, F_OFD_GETLK, (long)&lock, 0, 0, 0) != 0 || lock.l_type == F_UNLCK)
+			break;
+		lt_syscall6(SYS_nanosleep, (long)&some, 0, 0, 0, 0, 0);
+	}
+	if (fd >= 0)
+		lt_sys_close(fd);
 }
 
 static __attribute__((noreturn)) void leave(int status)
@@ -263,8 +285,14 @@ static uint32_t intern_note(const char *note)
 	static char buffer[512];
 	struct lt_text text = LT_TEXT(buffer);
 	lt_text_add(&text, note);
-	if (r.note && !r.exact) {
+	if (r.c && (r.c->unstopped || r.c->threads_missing)) {
 		lt_text_add(&text, *note ? "; " : "");
+		lt_text_add(&text, "what only their registers hold counts as lost, of threads that could not be stopped: ");
+		lt_text_add_decimal(&text, r.c->unstopped);
+		lt_text_add(&text, r.c->threads_missing ? " or more" : "");
+	}
+	if (r.note && !r.exact) {
+		lt_text_add(&text, text.length ? "; " : "");
 		lt_text_add(&text, "R's heap was scanned like any other memory: ");
 		lt_text_add(&text, r.note);
 	}
@@ -347,6 +375,7 @@ void lt_classifier_run(const struct lt_classification *c)
 {
 	uint32_t first_site = lt_site_first();
 	lt_store_relaxed(&lt_state, LT_OFF);
+	lt_arena_fork_child();
 	detach();
 	lt_identity_fork_child();
 	take_turn();

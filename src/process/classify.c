@@ -9,10 +9,11 @@
  * neither SIGCHLD nor wait() shows it to the program; the classifier goes to init. It costs no copy of the address space.
  *
  * Raw clone(), so that the program's atfork handlers don't run. Turned down: to classify in the process itself (the pause), in a
- * child of the program (wait() shows it, and mclapply's SIGTERM ends it), in the command by process_vm_readv (the worker is gone by then).
+ * child of the program (wait() shows it, and mclapply's SIGTERM ends it), in the command by process_vm_readv (the worker is gone by
+ * then).
  *
- * Threads: one classification at a time; a second request meanwhile is refused with -EBUSY. Failure (RLIMIT_NPROC, memory): the
- * program goes on; for the last one the dump says why its blocks stay unknown.
+ * Threads: one classification at a time; a second request meanwhile is refused with -EBUSY, but the last one waits. Failure
+ * (RLIMIT_NPROC, memory): the program goes on; for the last one the dump says why its blocks stay unknown.
  */
 #include "process/classify.h"
 #include "base/arena.h"
@@ -32,12 +33,13 @@
 #include <ucontext.h>
 
 #define INIT_PATIENCE_NS 10000000000
+#define BUSY_PATIENCE_NS 1000000000
 #define PATIENCE_NS 2500000000 /* for the classifier's first steps, its turn included */
 
 static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
 	                              .record_size = sizeof(struct leaktrace_verdict),
-	                              .bounded = true,
-	                              .chunk_size = 4096 };
+	                              .chunk_size = 4096,
+	                              .bounded = true };
 static int busy;
 static uint32_t snapshots, last_task_snapshot, exec_snapshot; /* before an exec, which then may have failed */
 static uint64_t judged_task; /* number of the task at whose end there was a verdict */
@@ -111,17 +113,21 @@ static void describe_caller(struct lt_scan_thread *thread, const void *context, 
 /* In the helper: no return, on the stack of the program's thread, which waits. */
 static __attribute__((noinline, noreturn)) void help(struct lt_classification *c, int pid, int *error)
 {
+	/* The helper's own. A pipe must get its end when the program is killed meanwhile; and the program may have used up its limit. */
+	lt_syscall6(SYS_close_range, 0, ~0U, 0, 0, 0, 0);
 	if (c->threads)
 		c->thread_count = 1 + lt_threads_hold(pid, (int)c->threads[0].tid, c->threads + 1, c->thread_count - 1,
-		                                      LT_THREADS_MAX - 1, &c->threads_missing);
+		                                      LT_THREADS_MAX - 1, &c->unstopped, &c->threads_missing);
 	long classifier = lt_syscall6(SYS_clone, 0, 0, 0, 0, 0, 0);
 	if (!classifier)
 		lt_classifier_run(c);
 	*error = classifier < 0 ? (int)classifier : 0;
-	lt_threads_release(c->threads + 1, c->thread_count - 1);
+	bool released = lt_threads_release(c->threads + 1, c->thread_count - 1);
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + PATIENCE_NS;
 	while (classifier > 0 && !lt_load_acquire(&c->shared->ready)) { /* pairs with the store in classifier.c */
 		struct timespec rest = { 0, 1000000 };
+		if (!released)
+			released = lt_threads_release(c->threads + 1, c->thread_count - 1);
 		lt_syscall6(SYS_futex, (long)&c->shared->ready, FUTEX_WAIT, 0, (long)&rest, 0, 0);
 		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || lt_syscall6(SYS_wait4, classifier, 0, WNOHANG | __WALL, 0, 0, 0) == classifier)
 			break;
@@ -158,16 +164,16 @@ static struct leaktrace_verdict *announce(const struct lt_classification *c, uin
 	return lt_verdict_append(&verdict);
 }
 
-/* The end of process 1 is that of its PID name space, with all classifiers in it. */
-static void wait_for_verdicts(const struct leaktrace_verdict *record)
+/* Whoever holds it is another thread, for it has all signals blocked. */
+static bool take_busy(bool patient)
 {
-	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + INIT_PATIENCE_NS;
-	for (unsigned round = 0; lt_load_acquire(&record->state) == LEAKTRACE_VERDICT_RUNNING; round++) { /* pairs with the classifier */
-		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline)
-			return;
-		lt_sys_wait(264 + round);
+	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + BUSY_PATIENCE_NS;
+	while (lt_exchange_acquire(&busy, 1)) { /* pairs with the store at the end of lt_classify */
+		if (!patient || lt_sys_clock(CLOCK_MONOTONIC) > deadline)
+			return false;
+		lt_sys_wait(264);
 	}
-	lt_classifiers_wait(deadline);
+	return true;
 }
 
 int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *context, bool last)
@@ -185,7 +191,7 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 			announce(&c, LEAKTRACE_VERDICT_DONE);
 		return -ENODATA;
 	}
-	if (lt_exchange_acquire(&busy, 1)) { /* pairs with the store at the end */
+	if (!take_busy(last)) {
 		if (last)
 			note_failure(announce(&c, LEAKTRACE_VERDICT_RUNNING), reason(-EBUSY));
 		return -EBUSY;
@@ -223,8 +229,6 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	}
 	if (opened)
 		lt_syscall6(SYS_prctl, PR_SET_PTRACER, 0, 0, 0, 0, 0);
-	if (!error && last && pid == 1)
-		wait_for_verdicts(c.record);
 	if (!error && trigger == LEAKTRACE_TRIGGER_TASK)
 		last_task_snapshot = c.snapshot;
 	if (!error && trigger == LEAKTRACE_TRIGGER_END && !last)
@@ -235,15 +239,18 @@ out:
 	lt_unmap(c.threads, size);
 	if (!lt_sys_mmap_failed(c.shared))
 		lt_sys_munmap(c.shared, 4096);
-	lt_store_release(&busy, 0); /* pairs with the exchange at the start */
+	lt_store_release(&busy, 0); /* pairs with the exchange in take_busy */
 	return error;
 }
 
 int lt_classify_end(const void *context, bool last)
 {
-	if (judged_task && judged_task == lt_process->tasks && !lt_task_current())
-		return -EALREADY;
-	return lt_classify(LEAKTRACE_TRIGGER_END, NULL, context, last);
+	int error = -EALREADY;
+	if (!judged_task || judged_task != lt_process->tasks || lt_task_current())
+		error = lt_classify(LEAKTRACE_TRIGGER_END, NULL, context, last);
+	if (last && lt_options.verdict && lt_sys_getpid() == 1) /* its end is that of its name space, its workers' classifiers and all */
+		lt_classifier_wait_all(lt_sys_clock(CLOCK_MONOTONIC) + INIT_PATIENCE_NS);
+	return error;
 }
 
 int lt_classify_now(enum leaktrace_trigger trigger, const char *label, const void *context, uint32_t *snapshot)

@@ -47,11 +47,13 @@ struct lt_classification {
 	struct leaktrace_verdict *record; /* in the dump; NULL unless `last` */
 	struct lt_scan_thread *threads;
 	unsigned thread_count;
-	bool threads_missing;
+	unsigned unstopped;   /* of these */
+	bool threads_missing; /* there are more */
 	struct lt_handshake *shared;
 };
-/* Waits until no classifier of the session is at work, or `deadline` (CLOCK_MONOTONIC, ns). */
-void lt_classifiers_wait(int64_t deadline);
 void lt_classifier_run(const struct lt_classification *c) __attribute__((noreturn));
+
+/* In the program: until no classifier of the session is at work, or the deadline (CLOCK_MONOTONIC, ns). */
+void lt_classifier_wait_all(int64_t deadline);
 
 #endif

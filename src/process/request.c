@@ -8,17 +8,22 @@
  * Who can be asked: a table in pages that all forked descendants of an image share. A process enters itself when it can answer
  * and leaves when its end has begun, or when the program wants the signal for itself.
  *
+ * An entry may be stale: its process was killed, or is another one of the same number, or runs another program by now, which that
+ * signal would end. So /proc is asked whether the victim catches it, and lives, and is not stopped.
+ *
  * Threads: the table is changed by compare-and-swap. Failure: table full, signal blocked: the kill goes on unasked.
  */
 #include "process/request.h"
 #include "base/atomic.h"
 #include "base/options.h"
 #include "base/sys.h"
+#include "base/text.h"
 #include "hooks/real.h"
 #include "process/classify.h"
 #include "trace/record.h"
 #include <signal.h>
 #include <string.h>
+#include <sys/wait.h>
 
 #define SLOTS 2048
 #define PROBES 64
@@ -123,10 +128,52 @@ bool lt_request_is_ours(const void *handler)
 	return handler == (const void *)on_request;
 }
 
+static uint64_t signals_in(const char *status, const char *field)
+{
+	uint64_t signals = 0;
+	const char *at = strstr(status, field);
+	if (at && (at += strlen(field), lt_text_parse_hex(&at, &signals)))
+		signals = 0;
+	return signals;
+}
+
+static long read_proc(int pid, const char *file, char *buffer, size_t size)
+{
+	char path[48];
+	struct lt_text text = LT_TEXT(path);
+	lt_text_add(&text, "/proc/");
+	lt_text_add_decimal(&text, (uint64_t)pid);
+	lt_text_add(&text, file);
+	return lt_text_read_file(path, buffer, size);
+}
+
+/* In sigwait() a thread has the signals unblocked that it waits for, and would be given this one. Of the main thread only. */
+static bool can_answer(int pid)
+{
+	char status[2048], call[256];
+	const char *number = call;
+	uint64_t n;
+	if (read_proc(pid, "/status", status, sizeof status) <= 0)
+		return false;
+	const uint64_t bit = UINT64_C(1) << (my_signal - 1);
+	const char *state = strstr(status, "\nState:\t");
+	if (!state || strchr("ZXTt", state[8]) || !(signals_in(status, "\nSigCgt:\t") & bit) || signals_in(status, "\nSigBlk:\t") & bit)
+		return false;
+	return read_proc(pid, "/syscall", call, sizeof call) <= 0 || lt_text_parse_decimal(&number, &n) || n != SYS_rt_sigtimedwait;
+}
+
+static bool has_ended(int pid)
+{
+	siginfo_t info = { 0 };
+	if (lt_syscall6(SYS_waitid, P_PID, pid, (long)&info, WEXITED | WNOHANG | WNOWAIT, 0, 0) == 0)
+		return info.si_pid == pid;
+	return lt_syscall6(SYS_kill, pid, 0, 0, 0, 0, 0) != 0; /* no child of ours */
+}
+
 void lt_request_before_kill(int pid)
 {
 	struct slot *slot = pid > 0 && pid != lt_sys_getpid() ? find((uint32_t)pid, false) : NULL;
-	if (!slot || lt_load_relaxed(&slot->answered))
+	if (!slot || lt_load_relaxed(&slot->answered) || !can_answer(pid))
 		return;
 	siginfo_t info;
 	memset(&info, 0, sizeof info);
@@ -139,7 +186,7 @@ void lt_request_before_kill(int pid)
 		return;
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + PATIENCE_NS;
 	for (unsigned round = 0; !lt_load_acquire(&slot->answered) && lt_load_relaxed(&slot->pid) == (uint32_t)pid; round++) {
-		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || lt_syscall6(SYS_kill, pid, 0, 0, 0, 0, 0) != 0)
+		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || has_ended(pid))
 			return;
 		lt_sys_wait(200 + round);
 	}

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * PTRACE_SEIZE and PTRACE_INTERRUPT, as LeakSanitizer does it: no signal is delivered, and a system call that was waiting goes
- * on waiting when the thread is let go (Linux restarts it; epoll_wait() and semop() are the known ones that return EINTR). A
+ * PTRACE_SEIZE and PTRACE_INTERRUPT, as LeakSanitizer does it: no signal is made or lost, and a system call that was waiting goes
+ * on waiting when the thread is let go (Linux restarts it; epoll_wait(), semop(), sigtimedwait() and a receive with SO_RCVTIMEO are
+ * the known ones that return EINTR). A
  * debugger or strace at the process, a seccomp filter or Yama may refuse; then /proc/PID/task/TID/syscall tells the stack
  * pointers of those that wait. Only the process itself may read that, so it does so beforehand.
  *
@@ -82,11 +83,15 @@ bool lt_threads_others(int pid, int caller)
 	return others;
 }
 
-static bool held[LT_THREADS_MAX]; /* by place in the list */
+/* By place in the list. */
+static struct {
+	bool seized, stopped;
+	uint8_t signal; /* it was stopped on its way to this signal, which it gets when it is let go; 0: none */
+} held[LT_THREADS_MAX];
 
 struct holding {
 	struct lt_scan_thread *threads;
-	unsigned count, max, guessed;
+	unsigned count, max, guessed, unstopped;
 	bool missing;
 };
 
@@ -127,21 +132,34 @@ unsigned lt_threads_guess(int pid, int caller, struct lt_scan_thread *threads, u
 	return holding.count;
 }
 
-static bool is_stopped(int tid)
+/* Is it stopped by now? A signal may have come before our PTRACE_INTERRUPT; it is lost unless the thread is let go with it. */
+static bool is_stopped(unsigned i, int tid)
+{
+	int status;
+	if (held[i].stopped)
+		return true;
+	long n = lt_syscall6(SYS_wait4, tid, (long)&status, WNOHANG | __WALL, 0, 0, 0);
+	if (n == tid && WIFSTOPPED(status)) {
+		held[i].stopped = true;
+		held[i].signal = status >> 16 == PTRACE_EVENT_STOP ? 0 : (uint8_t)WSTOPSIG(status);
+	} else if (n && n != -EINTR) { /* it has ended */
+		held[i].seized = false;
+	}
+	return held[i].stopped;
+}
+
+static bool stops(unsigned i, int tid)
 {
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + STOP_PATIENCE_NS;
-	for (unsigned round = 0;; round++) {
-		int status;
-		long n = lt_syscall6(SYS_wait4, tid, (long)&status, WNOHANG | __WALL, 0, 0, 0);
-		if (n == tid)
-			return WIFSTOPPED(status);
-		if ((n < 0 && n != -EINTR) || lt_sys_clock(CLOCK_MONOTONIC) > deadline)
+	for (unsigned round = 0; !is_stopped(i, tid); round++) {
+		if (!held[i].seized || lt_sys_clock(CLOCK_MONOTONIC) > deadline)
 			return false;
 		lt_sys_wait(64 + round);
 	}
+	return true;
 }
 
-static void take_registers(struct lt_scan_thread *thread, bool *seized)
+static void take_registers(unsigned i, struct lt_scan_thread *thread)
 {
 #if defined __x86_64__
 	long tid = (long)thread->tid;
@@ -149,8 +167,8 @@ static void take_registers(struct lt_scan_thread *thread, bool *seized)
 	struct iovec vector = { &registers, sizeof registers };
 	if (lt_syscall6(SYS_ptrace, PTRACE_SEIZE, tid, 0, 0, 0, 0) != 0)
 		return;
-	*seized = true;
-	if (lt_syscall6(SYS_ptrace, PTRACE_INTERRUPT, tid, 0, 0, 0, 0) != 0 || !is_stopped((int)tid) ||
+	held[i].seized = true;
+	if (lt_syscall6(SYS_ptrace, PTRACE_INTERRUPT, tid, 0, 0, 0, 0) != 0 || !stops(i, (int)tid) ||
 	    lt_syscall6(SYS_ptrace, PTRACE_GETREGSET, tid, NT_PRSTATUS, (long)&vector, 0, 0) != 0)
 		return;
 	const uintptr_t values[] = { registers.rax, registers.rbx, registers.rcx, registers.rdx, registers.rsi,
@@ -182,22 +200,32 @@ static bool hold(int pid, int tid, void *arg)
 		thread->tid = (uint32_t)tid;
 	}
 	holding->count = holding->guessed;
-	held[i] = false;
-	take_registers(thread, &held[i]);
+	memset(&held[i], 0, sizeof held[i]);
+	take_registers(i, thread);
+	if (!thread->registers)
+		holding->unstopped++;
 	return true;
 }
 
-unsigned lt_threads_hold(int pid, int caller, struct lt_scan_thread *threads, unsigned guessed, unsigned max, bool *missing)
+unsigned lt_threads_hold(int pid, int caller, struct lt_scan_thread *threads, unsigned guessed, unsigned max, unsigned *unstopped,
+                         bool *missing)
 {
 	struct holding holding = { .threads = threads, .count = guessed, .guessed = guessed, .max = max };
 	each_thread(pid, caller, hold, &holding);
+	*unstopped = holding.unstopped;
 	*missing = holding.missing;
 	return holding.count;
 }
 
-void lt_threads_release(const struct lt_scan_thread *threads, unsigned count)
+bool lt_threads_release(const struct lt_scan_thread *threads, unsigned count)
 {
-	for (unsigned i = 0; i < count; i++)
-		if (held[i])
-			lt_syscall6(SYS_ptrace, PTRACE_DETACH, (long)threads[i].tid, 0, 0, 0, 0);
+	bool all = true;
+	for (unsigned i = 0; i < count; i++) {
+		if (held[i].seized && is_stopped(i, (int)threads[i].tid)) {
+			lt_syscall6(SYS_ptrace, PTRACE_DETACH, (long)threads[i].tid, 0, held[i].signal, 0, 0);
+			held[i].seized = false;
+		}
+		all &= !held[i].seized;
+	}
+	return all;
 }

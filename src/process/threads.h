@@ -16,10 +16,13 @@
 unsigned lt_threads_guess(int pid, int caller, struct lt_scan_thread *threads, unsigned max);
 
 /* In a child of it that shares its memory (CLONE_VM): the same threads and those that came since, held still and with their
- * registers until lt_threads_release(). Where that is refused, the guess remains. *missing: there are more than max. Returns their number.
- * No memory, no lock, no libc. */
-unsigned lt_threads_hold(int pid, int caller, struct lt_scan_thread *threads, unsigned guessed, unsigned max, bool *missing);
-void lt_threads_release(const struct lt_scan_thread *threads, unsigned count);
+ * registers until lt_threads_release(). Where that is refused, the guess remains. *unstopped
+ * counts; *missing: there are more than max. Returns their number. No memory, no lock, no libc. */
+unsigned lt_threads_hold(int pid, int caller, struct lt_scan_thread *threads, unsigned guessed, unsigned max, unsigned *unstopped,
+                         bool *missing);
+/* Lets them go, each with the signal that it was just about to be given. False: some did not come to stand still in time and
+ * can't be let go before they do: call it again. */
+bool lt_threads_release(const struct lt_scan_thread *threads, unsigned count);
 
 /* Is there another thread? Any context. */
 bool lt_threads_others(int pid, int caller);

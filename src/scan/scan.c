@@ -51,13 +51,6 @@ static void write_note(struct lt_scan_work *w)
 	         "the allocator is not glibc's: mappings with blocks in them are no roots, the program's own memory there neither");
 	add_note(&note, w->chunks_broken, "the heap is damaged: headers of blocks were overwritten");
 	add_note(&note, w->swap_unknown, "pagemap can't be read: memory that is swapped out was not scanned");
-	for (unsigned t = 0; t < w->scan->thread_count; t++)
-		w->unstopped += !w->scan->threads[t].registers && !w->scan->threads[t].tp;
-	if (w->unstopped || w->scan->threads_missing) {
-		add_note(&note, true, "threads that could not be stopped, whose registers are not known: ");
-		lt_text_add_decimal(&note, w->unstopped);
-		lt_text_add(&note, w->scan->threads_missing ? " or more" : "");
-	}
 	add_note(&note, w->copy_refused, "process_vm_readv is not allowed: shared, swapped and protected memory was not scanned");
 	if (w->unreadable) {
 		add_note(&note, true, "unreadable bytes: ");

@@ -35,8 +35,8 @@ _Static_assert(sizeof(struct lt_scan_block) == 32, "millions of them");
 struct lt_scan_thread {
 	uint32_t tid;
 	uint32_t registers;  /* used of reg[] */
-	uintptr_t sp;        /* the lowest address of its stack that counts. A thread that was stopped anywhere may keep live words
-	                        in the red zone: then it is the stack pointer - 128 on x86_64, as memcheck has it. For one that
+	uintptr_t sp;        /* the lowest address of its stack that counts; 0: unknown. A thread that was stopped anywhere may keep
+	                        live words in the red zone: then it is the stack pointer - 128 on x86_64, as memcheck has it. For one that
 	                        captured itself in a function, it is that function's caller's: what is below is the tracer's */
 	uintptr_t stack_low, stack_high; /* 0: found by sp and tp */
 	uintptr_t pc;        /* where it was stopped; 0: unknown, or it captured itself in a function */

@@ -11,7 +11,7 @@
  *
  * The main thread's stack is [stack]. If no live thread can be the main one (pthread_exit of main; fork by another thread) it is
  * stale too. A thread whose stack pointer is not in its stack (it is on an alternate signal stack, or a coroutine) keeps all of
- * it; such other stacks are memory like any.
+ * it; such other stacks are memory like any. So does one of which nothing is known but its number.
  *
  * What lies above the stack pointer is static TLS and struct pthread too, with the slots of pthread_setspecific, and is
  * scanned with it.
@@ -38,11 +38,24 @@ static bool stack_of(const struct lt_scan_work *w, const uintptr_t *from, const 
 	return false;
 }
 
-static bool is_live(const struct lt_scan *scan, uintptr_t self, const struct lt_range *stack)
+/* Of a thread that could not be stopped only its number is known. glibc keeps that in struct pthread, and the kernel clears it there
+ * when the thread ends; the place depends on the version. */
+static bool has_number(const uintptr_t *from, const uintptr_t *to, uint32_t tid)
+{
+	for (const uintptr_t *at = from + 3; tid && at < to && at < from + PTHREAD_WORDS; at++)
+		if ((uint32_t)*at == tid || *at >> 32 == tid)
+			return true;
+	return false;
+}
+
+static bool is_live(const struct lt_scan *scan, const uintptr_t *from, const uintptr_t *to, uintptr_t self,
+                    const struct lt_range *stack)
 {
 	for (unsigned t = 0; t < scan->thread_count; t++) {
 		const struct lt_scan_thread *thread = &scan->threads[t];
-		if (thread->tp ? thread->tp == self : thread->sp >= stack->low && thread->sp < stack->high)
+		if (thread->tp ? thread->tp == self
+		    : thread->sp ? thread->sp >= stack->low && thread->sp < stack->high
+		                 : has_number(from, to, thread->tid))
 			return true;
 	}
 	return false;
@@ -54,7 +67,7 @@ static void look_for_dead(struct lt_scan_work *w, const uintptr_t *from, const u
 	for (const uintptr_t *at = from + first; to - at >= 4; at += PTHREAD_ALIGN / LT_WORD) {
 		uintptr_t self = address + (uintptr_t)((const char *)at - (const char *)from);
 		struct lt_range stack;
-		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, self, &stack)) {
+		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, at, to, self, &stack)) {
 			/* Its list of TLS blocks is glibc's for as long as the stack is, and used again with it. */
 			lt_ranges_add(&w->not_roots, stack.low, self + DTV);
 			lt_ranges_add(&w->not_roots, self + DTV + LT_WORD, stack.high);
@@ -86,18 +99,9 @@ static bool exclude_below(struct lt_scan_work *w, const struct lt_scan_thread *t
 	return !main && !(line && (line->flags & LT_MAP_STACK));
 }
 
-/* Of a thread that runs and could not be stopped it isn't known which stack is its: then none is a dead one's. */
-static bool all_known(const struct lt_scan *scan)
-{
-	for (unsigned t = 0; t < scan->thread_count; t++)
-		if (!scan->threads[t].sp && !scan->threads[t].tp)
-			return false;
-	return !scan->threads_missing;
-}
-
 void lt_threads_exclude(struct lt_scan_work *w)
 {
-	bool main = !all_known(w->scan);
+	bool main = w->scan->threads_missing; /* then none is known to be dead */
 #if defined __x86_64__
 	if (!main && w->scan->thread_count) /* else nothing is known of threads */
 		lt_roots_read(w, 0, LT_MAP_FILE | LT_MAP_SHARED | LT_MAP_STACK | LT_MAP_HEAP, look_for_dead);

@@ -163,7 +163,6 @@ struct lt_scan_work {
 	/* for the note */
 	bool foreign_malloc, swap_unknown, copy_refused, chunks_broken;
 	uint64_t unreadable;
-	unsigned unstopped;
 
 	struct {
 		uintptr_t address;

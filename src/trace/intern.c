@@ -20,6 +20,7 @@
 #include "trace/table.h"
 #include <string.h>
 
+#define LOCK_PATIENCE_NS 200000000
 #define SITE_LEAF 512
 #define SITE_LEAVES 16384 /* 8 million sites */
 
