@@ -31,6 +31,11 @@ things() {
 		tests library cmocka libcmocka-dev
 		tests rpackage callr r-cran-callr
 		tests rpackage Rcpp r-cran-rcpp
+		tests rpackage data.table r-cran-data.table
+		tests rpackage stringi r-cran-stringi
+		tests rpackage xml2 r-cran-xml2
+		tests rpackage curl r-cran-curl
+		tests rpackage openssl r-cran-openssl
 	END
 }
 

@@ -5,6 +5,7 @@
 #
 #   trace DIR COMMAND...   runs COMMAND with the preload, dumps in $work/DIR; more options in $options
 #   report DIR             the session's report as JSON, in $work/DIR.json
+#   judged DIR             report, once every process is classified
 #   fact DIR TEXT FILTER   FILTER, in jq's language with the functions below, holds for that report
 #   same TEXT A B          the strings are equal
 #   holds TEXT COMMAND...  COMMAND succeeds
@@ -76,6 +77,15 @@ report() {
 		cat "$work/$1.err"
 		echo '{}' >"$work/$1.json"
 	fi
+}
+
+# The same when all processes are classified, which may take a moment after their end; at most 20 s.
+judged() {
+	judged_tries=0
+	while report "$1"; jq -e 'any(.processes[]?; .classified | not)' "$work/$1.json" >/dev/null && [ $judged_tries -lt 40 ]; do
+		judged_tries=$((judged_tries + 1))
+		sleep 0.5
+	done
 }
 
 fact() {

@@ -9,9 +9,7 @@
 #define LATER(word, operands, line) \
 	const struct lt_command lt_command_##word = {.name = #word, .arguments = operands, .summary = line}
 
-LATER(diff, "A B", "Show what is new, grown, shrunk and gone between two sessions");
 LATER(top, "[PID|SESSION]", "Watch running processes");
-LATER(snapshot, "PID", "Classify now, in a running process");
 LATER(start, "PID", "Switch tracing on in a running process");
 LATER(stop, "PID", "Switch tracing off in a running process");
 LATER(export, "--to=FORMAT -o FILE [SESSION...]", "Write other tools' formats");

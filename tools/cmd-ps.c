@@ -201,6 +201,7 @@ static int run(const struct lt_command *command, int argc, char **argv)
 	if (first < 0)
 		return status;
 	status = LT_STATUS_TROUBLE;
+	lt_session_wait_seconds = 0; /* no kinds are shown */
 	merge = lt_session_open(argv + first, (size_t)(argc - first), &notes);
 	if (merge && lt_merge_load(merge, LT_PART(LEAKTRACE_CHUNK_EVENTS) | LT_PART(LEAKTRACE_CHUNK_STRINGS), &nothing)) {
 		lt_lineage_resolve(merge);

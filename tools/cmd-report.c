@@ -4,6 +4,7 @@
  */
 #include "cmd-report.h"
 
+#include <limits.h>
 #include <string.h>
 
 #include "out.h"
@@ -14,9 +15,56 @@ struct arguments {
 	const struct lt_command *command;
 	struct lt_report_options report;
 	struct lt_fail_on fail_on;
+	struct lt_suppress_arguments suppress;
 	const char **processes;
 	size_t process_count, process_room;
 };
+
+bool lt_suppress_option(struct lt_suppress_arguments *arguments, const struct lt_option *option, const char *value, bool *taken)
+{
+	struct lt_notes notes = {0};
+	int error = 0;
+
+	*taken = true;
+	if (strcmp(option->name, "suppressions") == 0) {
+		error = lt_suppressions_load(&arguments->list, value, &notes);
+		lt_notes_print(&notes);
+		lt_notes_free(&notes);
+	} else if (strcmp(option->name, "no-default-suppressions") == 0) {
+		arguments->no_default = true;
+	} else if (strcmp(option->name, "gen-suppressions") == 0) {
+		arguments->generate = true;
+	} else {
+		*taken = false;
+	}
+	return !error;
+}
+
+struct lt_suppressions *lt_suppress_list(struct lt_suppress_arguments *arguments)
+{
+	if (!arguments->no_default)
+		lt_suppressions_builtin(&arguments->list);
+	return &arguments->list;
+}
+
+static void render(struct lt_report *report, FILE *out)
+{
+	if (report->options->generate) {
+		lt_render_gen_suppressions(report, out);
+		return;
+	}
+	switch (report->options->format) {
+	case LT_FORMAT_JSON:
+		lt_render_json(report, out);
+		break;
+	case LT_FORMAT_CSV:
+		lt_render_csv(report, out);
+		break;
+	default:
+		lt_render_text(report, out);
+		lt_render_suppressions(report, out);
+	}
+}
 
 enum lt_status lt_report_session(char *const *arguments, size_t count, const struct lt_report_options *options,
 				 const struct lt_fail_on *fail_on, FILE *out)
@@ -30,16 +78,7 @@ enum lt_status lt_report_session(char *const *arguments, size_t count, const str
 		goto out;
 	/* Messages first: what is missing is then known before the figures are read. */
 	lt_notes_print(&notes);
-	switch (options->format) {
-	case LT_FORMAT_JSON:
-		lt_render_json(&report, out);
-		break;
-	case LT_FORMAT_CSV:
-		lt_render_csv(&report, out);
-		break;
-	default:
-		lt_render_text(&report, out);
-	}
+	render(&report, out);
 	status = lt_findings(&report, fail_on) ? LT_STATUS_FINDINGS : LT_STATUS_FINE;
 out:
 	lt_notes_print(&notes);
@@ -55,7 +94,7 @@ static bool parse_kinds(struct arguments *arguments, const char *value)
 		size_t length = strcspn(value, ",");
 		int kind = lt_kind_parse(value, length);
 
-		if (kind < 0) {
+		if (kind < 0 || kind == LT_KIND_SUPPRESSED) {
 			lt_command_bad(arguments->command, "there is no leak kind \"%.*s\"", (int)length, value);
 			return false;
 		}
@@ -82,7 +121,12 @@ static bool take(void *data, const struct lt_option *option, const char *value)
 	const struct lt_command *command = arguments->command;
 	struct lt_report_options *report = &arguments->report;
 	unsigned word = 0;
+	bool taken;
 
+	if (!lt_suppress_option(&arguments->suppress, option, value, &taken))
+		return false;
+	if (taken)
+		return true;
 	if (strcmp(option->name, "format") == 0) {
 		if (!parse_word(value, formats, 3, &word))
 			return lt_command_bad(command, "there is no format \"%s\"", value), false;
@@ -111,9 +155,12 @@ static bool take(void *data, const struct lt_option *option, const char *value)
 		report->inherited = true;
 	} else if (strcmp(option->name, "full") == 0) {
 		report->full = true;
-	} else if (strcmp(option->name, "suppressions") == 0) {
-		fputs("leaktrace report: --suppressions is not in this version\n", stderr);
-		return false;
+	} else if (strcmp(option->name, "wait") == 0) {
+		uint64_t seconds;
+
+		if (lt_out_parse_size(value, &seconds) || seconds > UINT_MAX)
+			return lt_command_bad(command, "--wait takes seconds, not \"%s\"", value), false;
+		lt_session_wait_seconds = (unsigned)seconds;
 	}
 	return true;
 }
@@ -126,9 +173,12 @@ static int run(const struct lt_command *command, int argc, char **argv)
 	if (first >= 0) {
 		arguments.report.processes = arguments.processes;
 		arguments.report.process_count = arguments.process_count;
+		arguments.report.suppressions = lt_suppress_list(&arguments.suppress);
+		arguments.report.generate = arguments.suppress.generate;
 		status = lt_report_session(argv + first, (size_t)(argc - first), &arguments.report, &arguments.fail_on, stdout);
 	}
 	free(arguments.processes);
+	lt_suppressions_free(&arguments.suppress.list);
 	return status;
 }
 
@@ -142,9 +192,11 @@ static const struct lt_option options[] = {
 	{"blocks", NULL, "one row for each block: address, size, depth, function", 0},
 	{"inherited", NULL, "count in a forked process also what it inherited and still holds", 0},
 	{"full", NULL, "whole stacks in text", 0},
-	{"fail-on", "KIND[:BYTES]", "exit status 1 if more than BYTES (0) of native memory are of KIND;\n"
-	 "`growth:BYTES`: if a native site grows by more per task", 0},
-	{"suppressions", "FILE", "not in this version", 0},
+	{"fail-on", "KIND[:BYTES]", "exit status 1 if more than BYTES (0) of native memory are of KIND\n"
+	 "and not suppressed; `growth:BYTES`: if a native site grows by more per task", 0},
+	LT_SUPPRESS_OPTIONS,
+	LT_SUPPRESS_GENERATE,
+	{"wait", "SECONDS", "for classifiers that are still at work (60)", 0},
 	{NULL, NULL, NULL, 0},
 };
 
@@ -154,7 +206,8 @@ const struct lt_command lt_command_report = {
 	.summary = "Merge all dumps of a session and rank the sites that hold memory",
 	.help = "Native memory comes before R's own heap, what grows per task before what has been there since the start. depth is\n"
 		"the number of native frames from the function out to the one that R's .Call entered (out to main where R is not\n"
-		"there). A process that was killed wrote no list of its single blocks, but its sites are complete.\n\n"
+		"there). The sites of a process that was killed are complete; its single blocks, and their kinds, are those of its last\n"
+		"snapshot, if there is one.\n\n"
 		"A dump that cannot be read is named on stderr and the others are reported; the exit status is 2 only if none can.\n",
 	.options = options,
 	.run = run,

@@ -30,6 +30,7 @@ struct arguments {
 	char *options; /* "key=value:…" for the library; NULL: none */
 	bool no_report;
 	struct lt_fail_on fail_on;
+	struct lt_suppress_arguments suppress;
 	struct lt_report_options report;
 	bool fails;
 };
@@ -46,7 +47,12 @@ static void add_option(struct arguments *arguments, const char *key, const char 
 static bool take(void *data, const struct lt_option *option, const char *value)
 {
 	struct arguments *arguments = data;
+	bool taken;
 
+	if (!lt_suppress_option(&arguments->suppress, option, value, &taken))
+		return false;
+	if (taken)
+		return true;
 	if (value && strchr(value, ':') && strcmp(option->name, "fail-on") && strcmp(option->name, "output")) {
 		lt_command_bad(arguments->command, "\"%s\": a colon would end the option", value);
 		return false;
@@ -120,7 +126,8 @@ static int summarize(struct arguments *arguments, struct lt_tree_memory *memory,
 		return program;
 	if (access(memory->dir, F_OK)) {
 		fputs("leaktrace run: the program left no dump: it holds no R and the scope is `r`, or it is linked statically\n", stderr);
-		return program;
+		/* Nothing was looked at: no success for who asked to be told of findings. */
+		return program || !arguments->fails ? program : LT_STATUS_TROUBLE;
 	}
 	if (arguments->no_report) {
 		/* Findings only. */
@@ -187,6 +194,7 @@ static int run(const struct lt_command *command, int argc, char **argv)
 	if (first < 0)
 		goto out;
 	status = LT_STATUS_TROUBLE;
+	arguments.report.suppressions = lt_suppress_list(&arguments.suppress);
 	if (first >= argc) {
 		lt_command_bad(command, "no program to run");
 		goto out;
@@ -203,6 +211,7 @@ static int run(const struct lt_command *command, int argc, char **argv)
 out:
 	lt_notes_free(&notes);
 	free(arguments.options);
+	lt_suppressions_free(&arguments.suppress.list);
 	return status;
 }
 
@@ -215,7 +224,9 @@ static const struct lt_option options[] = {
 	{"output", "FILE", "write the report there, not to stdout", 0},
 	{"no-report", NULL, "only trace", 0},
 	{"top", "N", "the first N sites (20)", 0},
-	{"fail-on", "KIND[:BYTES]", "exit status 1 if the program's is 0 and more than BYTES (0) are of KIND", 0},
+	{"fail-on", "KIND[:BYTES]", "exit status 1 if the program's is 0 and more than BYTES (0) are of KIND\n"
+	 "and not suppressed; KIND may be `growth`", 0},
+	LT_SUPPRESS_OPTIONS,
 	{NULL, NULL, NULL, 0},
 };
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Findings are taken from all rows of the selected processes, whatever --kind, --min-bytes and --top show of them.
+ * Findings are taken from all rows of the selected processes, whatever --kind, --min-bytes and --top show of them; what is
+ * suppressed has no row.
  */
 #include "findings.h"
 
@@ -29,7 +30,7 @@ static int parse_one(char *text, struct lt_fail_on *fail_on)
 		return 0;
 	}
 	kind = lt_kind_parse(text, strlen(text));
-	if (kind < 0)
+	if (kind < 0 || kind == LT_KIND_SUPPRESSED)
 		return -EINVAL;
 	fail_on->set[kind] = true;
 	fail_on->bytes[kind] = bytes;
@@ -66,7 +67,7 @@ bool lt_findings(const struct lt_report *report, const struct lt_fail_on *fail_o
 	}
 	for (size_t i = 0; fail_on->growth && i < report->model->row_count; i++) {
 		const struct lt_row *row = &report->model->rows[i];
-		double growth = lt_growth_bytes(&report->model->sites[row->site].growth);
+		double growth = lt_growth_bytes(lt_row_growth(report->model, row));
 
 		if (lt_row_r_heap(report->model, row) || growth <= (double)fail_on->growth_bytes)
 			continue;

@@ -91,7 +91,7 @@ static struct lt_group *get_group(struct lt_report *report, struct by_name **ind
 
 static void add_row(struct lt_report *report, struct lt_group *group, const struct lt_row *row)
 {
-	const struct lt_growth *growth = &report->model->sites[row->site].growth;
+	const struct lt_growth *growth = lt_row_growth(report->model, row);
 
 	group->sites++;
 	add_amount(lt_row_r_heap(report->model, row) ? &group->r_heap : &group->native, row->live.bytes, row->live.blocks);

@@ -141,7 +141,7 @@ uint32_t lt_intern_module(struct lt_intern *intern, uint32_t path, uint32_t flag
 	hash = cursor = hash_bytes(build_id, size, path);
 	while ((id = lt_index_next(&intern->module_index, hash, &cursor))) {
 		module = &intern->modules[id];
-		if (module->path != path || module->build_id_size != size || memcmp(module->build_id, build_id, size))
+		if (module->path != path || module->build_id_size != size || (size && memcmp(module->build_id, build_id, size)))
 			continue;
 		module->flags |= flags;
 		return id;
@@ -153,7 +153,8 @@ uint32_t lt_intern_module(struct lt_intern *intern, uint32_t path, uint32_t flag
 	module->path = path;
 	module->flags = flags;
 	module->build_id_size = size;
-	memcpy(module->build_id, build_id, size);
+	if (size)
+		memcpy(module->build_id, build_id, size);
 	lt_index_add(&intern->module_index, hash, id);
 	return id;
 }

@@ -11,7 +11,7 @@ enum lt_kind {
 	LT_KIND_DEFINITE,
 	LT_KIND_POSSIBLE,
 	LT_KIND_INDIRECT,
-	LT_KIND_UNKNOWN, /* not classified: all there is until dumps hold verdicts */
+	LT_KIND_UNKNOWN, /* not classified */
 	LT_KIND_REACHABLE,
 	LT_KIND_SUPPRESSED,
 	LT_KIND_COUNT,

@@ -62,7 +62,7 @@ uint64_t lt_lineage_machine(void)
 }
 
 /* The PID is taken, by a process of this start time that is no zombie. */
-static bool runs(const struct leaktrace_key *key)
+bool lt_lineage_runs(const struct leaktrace_key *key)
 {
 	char path[64], line[1024];
 	const char *rest;
@@ -204,7 +204,7 @@ static void resolve_end(struct lt_process *process, bool successor, const struct
 		}
 		return;
 	}
-	process->end = machine && machine == record->key.machine && runs(&record->key) ? LT_END_RUNNING : LT_END_UNKNOWN;
+	process->end = machine && machine == record->key.machine && lt_lineage_runs(&record->key) ? LT_END_RUNNING : LT_END_UNKNOWN;
 }
 
 void lt_lineage_resolve(struct lt_merge *merge)

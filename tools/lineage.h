@@ -22,6 +22,9 @@ void lt_lineage_resolve(struct lt_merge *merge);
 uint64_t lt_lineage_machine(void);
 uint64_t lt_lineage_hash(const char *host, const char *boot_id, uint64_t pid_namespace);
 
+/* The process of this PID and start time lives here; the machine is not asked for. */
+bool lt_lineage_runs(const struct leaktrace_key *key);
+
 const char *lt_lineage_role(const struct lt_process *process);
 
 /* "exit 0", "killed by SIGKILL", "running" … */

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "kinds.h"
 #include "merge-internal.h"
 #include "merge.h"
 #include "reader.h"
@@ -22,6 +23,7 @@ struct loader {
 	const struct lt_sink *sink;
 	uint32_t *strings; /* by slot: number + 1, 0 not yet looked up */
 	uint32_t *modules, *frames, *rframes;
+	struct lt_kinds *kinds;
 	uint64_t module_end, frame_end, rframe_end;
 	uint64_t bad_strings, bad_frames, bad_rframes, bad_sites, strangers;
 };
@@ -104,11 +106,16 @@ static void load_rframes(struct loader *loader)
 	}
 }
 
+/* The number in the file of a record's process. */
+static uint32_t local_of(const struct loader *loader, uint32_t local)
+{
+	return loader->dump->header.flags & LEAKTRACE_HEADER_MERGED ? local : 0;
+}
+
 /* The process that a record belongs to; LT_NO_PROCESS if it is taken from another file, or there is none such. */
 static uint32_t owner(struct loader *loader, uint32_t local)
 {
-	if (!(loader->dump->header.flags & LEAKTRACE_HEADER_MERGED))
-		local = 0;
+	local = local_of(loader, local);
 	if (local >= loader->source->process_count) {
 		loader->strangers++;
 		return LT_NO_PROCESS;
@@ -128,6 +135,7 @@ static void load_site(struct loader *loader, struct leaktrace_site *site)
 {
 	struct lt_process *process;
 	bool lost, r_lost;
+	const struct lt_split *split = lt_kinds_split(loader->kinds, local_of(loader, site->process), site->id);
 
 	site->process = owner(loader, site->process);
 	if (site->process == LT_NO_PROCESS)
@@ -149,7 +157,7 @@ static void load_site(struct loader *loader, struct leaktrace_site *site)
 	process->frees += site->frees;
 	process->freed_bytes += site->freed_bytes;
 	if (loader->sink->site)
-		loader->sink->site(loader->sink->data, site);
+		loader->sink->site(loader->sink->data, site, split);
 }
 
 static void load_sites(struct loader *loader)
@@ -195,8 +203,22 @@ static void load_inherited(struct loader *loader)
 
 static void load_blocks(struct loader *loader)
 {
+	const struct leaktrace_block *judged;
+	size_t count = 0;
+
 	if (!loader->sink->block)
 		return;
+	judged = lt_kinds_blocks(loader->kinds, 0, &count);
+	if (judged) {
+		for (size_t i = 0; i < count; i++) {
+			struct leaktrace_block block = judged[i];
+
+			block.process = owner(loader, 0);
+			if (block.process != LT_NO_PROCESS)
+				loader->sink->block(loader->sink->data, &block);
+		}
+		return;
+	}
 	LT_DUMP_EACH(loader->dump, LEAKTRACE_CHUNK_BLOCKS, chunk) {
 		if (!lt_dump_load(loader->dump, chunk, loader->merge->notes))
 			continue;
@@ -204,6 +226,7 @@ static void load_blocks(struct loader *loader)
 			struct leaktrace_block block;
 
 			lt_chunk_record(chunk, i, &block, sizeof block);
+			block.flags = lt_kinds_flags(loader->kinds, local_of(loader, block.process), &block);
 			block.process = owner(loader, block.process);
 			if (block.process != LT_NO_PROCESS && current(loader, chunk, block.process))
 				loader->sink->block(loader->sink->data, &block);
@@ -317,8 +340,8 @@ static void check_sums(struct loader *loader)
 static int load_source(struct lt_merge *merge, struct lt_source *source, unsigned parts, const struct lt_sink *sink)
 {
 	struct loader loader = {.merge = merge, .source = source, .sink = sink};
-	int error = lt_dump_read(source->path, parts | LT_PARTS_IDENTITY | LT_PART(LEAKTRACE_CHUNK_STRINGS), merge->notes,
-				 &loader.dump);
+	int error = lt_dump_read(source->path, parts | LT_PARTS_IDENTITY | LT_PART(LEAKTRACE_CHUNK_STRINGS) |
+				 (parts & LT_PART(LEAKTRACE_CHUNK_SITES) ? LT_PART(LEAKTRACE_CHUNK_BLOCKS) : 0), merge->notes, &loader.dump);
 
 	if (error)
 		return error;
@@ -330,6 +353,7 @@ static int load_source(struct lt_merge *merge, struct lt_source *source, unsigne
 	loader.frames = lt_xcalloc(loader.frame_end, sizeof *loader.frames);
 	loader.rframes = lt_xcalloc(loader.rframe_end, sizeof *loader.rframes);
 	load_processes(&loader);
+	loader.kinds = parts & LT_PART(LEAKTRACE_CHUNK_SITES) ? lt_kinds_new(merge, source, loader.dump) : NULL;
 	load_modules(&loader);
 	load_frames(&loader);
 	load_rframes(&loader);
@@ -342,6 +366,7 @@ static int load_source(struct lt_merge *merge, struct lt_source *source, unsigne
 		check_sums(&loader);
 	if (sink->end)
 		sink->end(sink->data);
+	lt_kinds_free(loader.kinds);
 	free(loader.strings);
 	free(loader.modules);
 	free(loader.frames);

@@ -15,12 +15,6 @@
 
 const char *const lt_end_names[LT_END_COUNT] = {"unknown", "exit", "_exit", "signal", "exec", "running"};
 
-/* A process record somewhere in the inputs. */
-struct lt_candidate {
-	struct leaktrace_process record;
-	uint32_t source, local;
-};
-
 struct lt_merge *lt_merge_new(struct lt_notes *notes)
 {
 	struct lt_merge *merge = lt_xcalloc(1, sizeof *merge);
@@ -39,6 +33,9 @@ void lt_merge_free(struct lt_merge *merge)
 		free(merge->sources[i].processes);
 	}
 	free(merge->sources);
+	for (size_t i = 0; i < merge->snapshot_count; i++)
+		free(merge->snapshots[i].path);
+	free(merge->snapshots);
 	free(merge->candidates);
 	free(merge->processes);
 	free(merge->child_ends);
@@ -63,17 +60,31 @@ bool lt_key_none(const struct leaktrace_key *key)
 	return !key->machine && !key->start && !key->pid && !key->image;
 }
 
-int lt_merge_add(struct lt_merge *merge, const char *path)
+static void add_snapshot(struct lt_merge *merge, const struct lt_dump *dump, bool alone)
+{
+	LT_GROW(merge->snapshots, merge->snapshot_count, merge->snapshot_room);
+	merge->snapshots[merge->snapshot_count++] = (struct lt_snapshot){
+		.path = lt_xstrdup(dump->path), .key = dump->header.process.key, .alone = alone,
+		.verdict = {.record = lt_verdict_of(dump, 0)}};
+}
+
+static int add_file(struct lt_merge *merge, const char *path, bool alone)
 {
 	struct lt_source source = {0};
 	/* What is damaged is told when all of the file is read; now only why that cannot be. */
 	struct lt_notes notes = {0};
 	struct lt_dump *dump;
 	unsigned added = 0;
-	int error = lt_dump_read(path, LT_PARTS_IDENTITY, &notes, &dump);
+	int error = lt_dump_read(path, LT_PARTS_IDENTITY | LT_PART(LEAKTRACE_CHUNK_VERDICTS), &notes, &dump);
 
 	if (error)
 		goto failed;
+	if (dump->header.flags & LEAKTRACE_HEADER_SNAPSHOT) {
+		add_snapshot(merge, dump, alone);
+		lt_dump_free(dump);
+		lt_notes_free(&notes);
+		return 0;
+	}
 	source.path = lt_xstrdup(path);
 	source.process_count = lt_dump_process_count(dump);
 	source.processes = lt_xcalloc(source.process_count, sizeof *source.processes);
@@ -89,6 +100,7 @@ int lt_merge_add(struct lt_merge *merge, const char *path)
 				lt_note(&notes, path, "has no process in it: its header is damaged or was never completed");
 			continue;
 		}
+		candidate.verdict = (struct lt_found_verdict){.record = lt_verdict_of(dump, (uint32_t)i), .own = true};
 		LT_GROW(merge->candidates, merge->candidate_count, merge->candidate_room);
 		merge->candidates[merge->candidate_count++] = candidate;
 		added++;
@@ -110,6 +122,16 @@ failed:
 	lt_notes_move(merge->notes, &notes);
 	merge->unreadable++;
 	return error;
+}
+
+int lt_merge_add(struct lt_merge *merge, const char *path)
+{
+	return add_file(merge, path, false);
+}
+
+int lt_merge_add_alone(struct lt_merge *merge, const char *path)
+{
+	return add_file(merge, path, true);
 }
 
 #define ORDER(a, b)                                                                                     \
@@ -136,6 +158,11 @@ static int compare_completeness(const struct leaktrace_process *a, const struct 
 	return 0;
 }
 
+static int compare_verdicts(const struct lt_found_verdict *a, const struct lt_found_verdict *b)
+{
+	return lt_verdict_better(a, b) ? -1 : lt_verdict_better(b, a);
+}
+
 /* The time of a start may be the same for two processes, or be damaged; the key is unique. */
 static int compare_candidates(const void *a, const void *b)
 {
@@ -144,6 +171,8 @@ static int compare_candidates(const void *a, const void *b)
 
 	if (!order)
 		order = compare_completeness(&x->record, &y->record);
+	if (!order)
+		order = compare_verdicts(&x->verdict, &y->verdict);
 	if (order)
 		return order;
 	ORDER(x->source, y->source);
@@ -167,6 +196,28 @@ static void make_id(struct lt_process *process)
 		 key->pid, key->start, key->image);
 }
 
+/* The snapshots' verdicts to their processes, where they say more than the dump's own. */
+static void attach_snapshots(struct lt_merge *merge)
+{
+	for (size_t i = 0; i < merge->snapshot_count; i++) {
+		const struct lt_snapshot *snapshot = &merge->snapshots[i];
+
+		for (uint32_t p = 0; p < merge->process_count; p++) {
+			struct lt_process *process = &merge->processes[p];
+			const struct lt_found_verdict known = {.record = process->verdict, .own = !process->snapshot};
+
+			if (lt_key_compare(&process->record.key, &snapshot->key))
+				continue;
+			if (snapshot->alone || (!process->alone && lt_verdict_better(&snapshot->verdict, &known))) {
+				process->verdict = snapshot->verdict.record;
+				process->snapshot = snapshot->path;
+				process->alone = snapshot->alone;
+			}
+			break;
+		}
+	}
+}
+
 void lt_merge_select(struct lt_merge *merge)
 {
 	const struct lt_candidate *candidates = merge->candidates;
@@ -188,6 +239,7 @@ void lt_merge_select(struct lt_merge *merge)
 		process->record = candidates[i].record;
 		process->source = candidates[i].source;
 		process->local = candidates[i].local;
+		process->verdict = candidates[i].verdict.record;
 		process->parent = process->forked_from = LT_NO_PROCESS;
 		make_id(process);
 	}
@@ -195,6 +247,7 @@ void lt_merge_select(struct lt_merge *merge)
 	merge->candidates = NULL;
 	if (merge->process_count)
 		qsort(merge->processes, merge->process_count, sizeof *merge->processes, compare_processes);
+	attach_snapshots(merge);
 	for (uint32_t i = 0; i < merge->process_count; i++) {
 		struct lt_source *source = &merge->sources[merge->processes[i].source];
 

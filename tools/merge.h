@@ -17,6 +17,7 @@
 
 #include "intern.h"
 #include "notes.h"
+#include "verdicts.h"
 
 #define LT_PROCESS_ID_SIZE 64
 #define LT_NO_PROCESS UINT32_MAX
@@ -39,6 +40,32 @@ struct lt_process {
 	bool has_code;
 	int end_code;
 	int64_t end_ns; /* 0: unknown */
+	/* The verdict that counts; its strings are numbers of the intern table when `loaded`. state 0: none. */
+	struct leaktrace_verdict verdict;
+	const char *snapshot; /* the file that the verdict is in; NULL: the dump */
+	bool alone; /* the process as it was at the snapshot, which was asked for by name */
+};
+
+/* All that was live at its end, or at the snapshot, has a kind; also where nothing was. */
+static inline bool lt_process_classified(const struct lt_process *process)
+{
+	return process->verdict.state == LEAKTRACE_VERDICT_DONE ||
+	       (process->end != LT_END_RUNNING && process->end != LT_END_UNKNOWN && process->allocations == process->frees);
+}
+
+/* A process record somewhere in the inputs. */
+struct lt_candidate {
+	struct leaktrace_process record;
+	uint32_t source, local;
+	struct lt_found_verdict verdict;
+};
+
+/* A snapshot file. */
+struct lt_snapshot {
+	char *path;
+	struct leaktrace_key key; /* whose */
+	struct lt_found_verdict verdict;
+	bool alone;
 };
 
 /* Someone's child ended. */
@@ -56,7 +83,8 @@ struct lt_tracer_note {
 /* Takes what is loaded. Records come with global numbers in place of the file's: native, r, text (a string), process. */
 struct lt_sink {
 	void *data;
-	void (*site)(void *data, const struct leaktrace_site *site);
+	/* `split`: what is known of its live blocks' kinds; NULL: nothing. */
+	void (*site)(void *data, const struct leaktrace_site *site, const struct lt_split *split);
 	void (*inherited)(void *data, const struct leaktrace_inherited *inherited);
 	void (*block)(void *data, const struct leaktrace_block *block);
 	void (*event)(void *data, const struct leaktrace_event *event);
@@ -77,6 +105,8 @@ struct lt_merge {
 	size_t source_room;
 	struct lt_candidate *candidates; /* until lt_merge_select() */
 	size_t candidate_count, candidate_room;
+	struct lt_snapshot *snapshots;
+	size_t snapshot_count, snapshot_room;
 	unsigned unreadable; /* files */
 };
 
@@ -85,6 +115,9 @@ void lt_merge_free(struct lt_merge *merge);
 
 /* Notes who is in the file; -errno if it cannot be read (with a note). */
 int lt_merge_add(struct lt_merge *merge, const char *path);
+
+/* A snapshot file that was asked for by name: its process is shown as it was then. */
+int lt_merge_add_alone(struct lt_merge *merge, const char *path);
 
 /* All files are added: decide on the processes. */
 void lt_merge_select(struct lt_merge *merge);

@@ -99,7 +99,36 @@ static void add_pair(struct lt_model *model, uint32_t site, uint32_t process, en
 		(struct lt_pair){.bytes = bytes, .blocks = blocks, .site = site, .process = process & 0xfffffff, .kind = kind};
 }
 
-static void take_site(void *data, const struct leaktrace_site *record)
+/* Of a block that came after the verdict. R never loses what its own allocator took. */
+static enum lt_kind late_kind(const struct lt_model *model, uint32_t process, uint32_t site_flags)
+{
+	bool judged = model->merge->processes[process].verdict.state == LEAKTRACE_VERDICT_DONE;
+
+	return judged && site_flags & LEAKTRACE_SITE_R_HEAP ? LT_KIND_REACHABLE : LT_KIND_UNKNOWN;
+}
+
+/* What a process holds of a site, by kind: as the verdict has it, but never more than is live. The remainder came after the
+ * verdict. Of what is gone since, nobody knows; what nothing pointed to was not freed, so that is taken from the other end. */
+static void add_kinds(struct lt_model *model, uint32_t site, uint32_t process, uint64_t bytes, uint64_t blocks,
+		      const struct lt_split *split)
+{
+	static const enum lt_kind order[] = {LT_KIND_DEFINITE, LT_KIND_INDIRECT, LT_KIND_POSSIBLE, LT_KIND_REACHABLE};
+
+	for (size_t i = 0; split && i < sizeof order / sizeof *order; i++) {
+		uint64_t some = split->kinds[order[i]].bytes, number = split->kinds[order[i]].blocks;
+
+		some = some < bytes ? some : bytes;
+		number = number < blocks ? number : blocks;
+		if (some || number)
+			add_pair(model, site, process, order[i], some, number);
+		bytes -= some;
+		blocks -= number;
+	}
+	if (bytes || blocks)
+		add_pair(model, site, process, late_kind(model, process, model->sites[site].flags), bytes, blocks);
+}
+
+static void take_site(void *data, const struct leaktrace_site *record, const struct lt_split *split)
 {
 	struct lt_model *model = data;
 	const struct leaktrace_process *process = &model->merge->processes[record->process].record;
@@ -133,8 +162,20 @@ static void take_site(void *data, const struct leaktrace_site *record)
 	}
 	lt_growth_add(&site->growth, record, process, site->last_process == record->process);
 	site->last_process = record->process;
-	if (blocks || bytes)
-		add_pair(model, number, record->process, LT_KIND_UNKNOWN, bytes, blocks);
+	if (model->merge->processes[record->process].alone) {
+		blocks = bytes = 0;
+		for (int kind = 0; split && kind < LT_KIND_COUNT; kind++) {
+			blocks = lt_add(blocks, split->kinds[kind].blocks);
+			bytes = lt_add(bytes, split->kinds[kind].bytes);
+		}
+	}
+	if (split) {
+		site->r_garbage.blocks = lt_add(site->r_garbage.blocks, split->garbage.blocks);
+		site->r_garbage.bytes = lt_add(site->r_garbage.bytes, split->garbage.bytes);
+		model->r_garbage.blocks = lt_add(model->r_garbage.blocks, split->garbage.blocks);
+		model->r_garbage.bytes = lt_add(model->r_garbage.bytes, split->garbage.bytes);
+	}
+	add_kinds(model, number, record->process, bytes, blocks, split);
 }
 
 static void take_inherited(void *data, const struct leaktrace_inherited *record)
@@ -160,7 +201,9 @@ static void take_block(void *data, const struct leaktrace_block *block)
 	LT_GROW(model->blocks, model->block_count, model->block_room);
 	model->blocks[model->block_count++] = (struct lt_live_block){
 		.address = block->address, .size = block->size, .site = site, .process = block->process, .task = block->task,
-		.kind = LT_KIND_UNKNOWN};
+		.kind = lt_verdict_kind(block->flags)};
+	if (model->blocks[model->block_count - 1].kind == LT_KIND_UNKNOWN)
+		model->blocks[model->block_count - 1].kind = late_kind(model, block->process, model->sites[site].flags);
 	model->listed[block->process]++;
 }
 

@@ -4,7 +4,7 @@
  *
  * A site is (native stack, R stack, R heap or not). Counters of a site are sums over processes; what is live is kept per
  * (site, kind, process), and only where something is. So memory grows with sites and with live (site, process) pairs.
- * Kinds: a dump without verdicts gives `unknown` for all; lt_model's site callback is the one place that decides.
+ * Kinds: a dump without a verdict gives `unknown` for all; lt_model's site callback is the one place that decides.
  */
 #ifndef LT_MODEL_H
 #define LT_MODEL_H
@@ -21,7 +21,7 @@ struct lt_site {
 	uint32_t native, r, flags;
 	uint32_t last_process; /* that was added; with `again` of lt_growth_add() */
 	uint64_t allocations, allocated_bytes, frees, temporary;
-	struct lt_amount peak, startup;
+	struct lt_amount peak, startup, r_garbage;
 	struct lt_growth growth;
 };
 
@@ -46,6 +46,10 @@ struct lt_row {
 	struct lt_amount live;
 	size_t first_pair, pair_count;
 	uint32_t rank; /* from 1 */
+	/* Of the rows of its site, one for each kind, the one with most blocks: what is known of the site as a whole is told here,
+	 * its growth, and the allocations that were freed; so sums over rows hold. */
+	bool leads;
+	struct lt_amount others; /* of a row that leads: live in the others */
 };
 
 struct lt_model {
@@ -64,6 +68,7 @@ struct lt_model {
 	struct lt_row *rows;
 	size_t row_count;
 	struct lt_amount totals[LT_KIND_COUNT], native_totals[LT_KIND_COUNT];
+	struct lt_amount r_garbage; /* of what is reachable: only from R objects that are garbage and wait for their finalizers */
 	uint64_t unknown_inherited; /* blocks whose site is in a dump that is not here */
 	struct lt_model_ids *ids;
 };

@@ -28,7 +28,7 @@ static int compare_rows(const void *a, const void *b, void *data)
 	const struct lt_site *s = &model->sites[x->site], *t = &model->sites[y->site];
 	const struct lt_intern *intern = model->merge->intern;
 	bool x_heap = lt_row_r_heap(model, x), y_heap = lt_row_r_heap(model, y);
-	double x_growth = lt_growth_total(&s->growth), y_growth = lt_growth_total(&t->growth);
+	double x_growth = lt_growth_total(lt_row_growth(model, x)), y_growth = lt_growth_total(lt_row_growth(model, y));
 	int order;
 
 	if (x_heap != y_heap)
@@ -45,7 +45,7 @@ static int compare_rows(const void *a, const void *b, void *data)
 	return order ? order : lt_intern_compare_r(intern, s->r, t->r);
 }
 
-static void sum_totals(struct lt_model *model, const struct lt_row *row)
+static void add_to_totals(struct lt_model *model, const struct lt_row *row)
 {
 	struct lt_amount *total = &model->totals[row->kind], *native = &model->native_totals[row->kind];
 
@@ -55,6 +55,18 @@ static void sum_totals(struct lt_model *model, const struct lt_row *row)
 		return;
 	native->bytes = lt_add(native->bytes, row->live.bytes);
 	native->blocks = lt_add(native->blocks, row->live.blocks);
+}
+
+void lt_rank_totals(struct lt_model *model)
+{
+	for (int kind = 0; kind < LT_KIND_COUNT; kind++) {
+		if (kind == LT_KIND_SUPPRESSED)
+			continue;
+		model->totals[kind] = (struct lt_amount){0, 0};
+		model->native_totals[kind] = (struct lt_amount){0, 0};
+	}
+	for (size_t i = 0; i < model->row_count; i++)
+		add_to_totals(model, &model->rows[i]);
 }
 
 /* One pair for each (site, kind, process), in this order; a site can come twice from one process (a module that was loaded
@@ -113,6 +125,53 @@ static void rank_blocks(struct lt_model *model)
 	free(ranks);
 }
 
+/* Rows of a site stand together: [first, end). */
+static void choose_leader(struct lt_row *first, struct lt_row *end)
+{
+	struct lt_row *best = first;
+	struct lt_amount all = {0, 0};
+
+	for (struct lt_row *row = first; row < end; row++) {
+		all.bytes = lt_add(all.bytes, row->live.bytes);
+		all.blocks = lt_add(all.blocks, row->live.blocks);
+		if (row->live.blocks > best->live.blocks)
+			best = row;
+	}
+	best->leads = true;
+	best->others.bytes = all.bytes - best->live.bytes;
+	best->others.blocks = all.blocks - best->live.blocks;
+}
+
+static void choose_leaders(struct lt_model *model)
+{
+	size_t first = 0;
+
+	for (size_t i = 1; i <= model->row_count; i++)
+		if (i == model->row_count || model->rows[i].site != model->rows[first].site) {
+			choose_leader(model->rows + first, model->rows + i);
+			first = i;
+		}
+}
+
+const struct lt_growth *lt_row_growth(const struct lt_model *model, const struct lt_row *row)
+{
+	static const struct lt_growth none;
+
+	return row->leads ? &model->sites[row->site].growth : &none;
+}
+
+struct lt_amount lt_row_allocated(const struct lt_model *model, const struct lt_row *row)
+{
+	const struct lt_site *site = &model->sites[row->site];
+
+	if (!row->leads)
+		return row->live;
+	return (struct lt_amount){
+		site->allocated_bytes > row->others.bytes ? site->allocated_bytes - row->others.bytes : 0,
+		site->allocations > row->others.blocks ? site->allocations - row->others.blocks : 0,
+	};
+}
+
 void lt_rank_rows(struct lt_model *model)
 {
 	size_t room = 0;
@@ -131,11 +190,11 @@ void lt_rank_rows(struct lt_model *model)
 		row->live.blocks = lt_add(row->live.blocks, pair->blocks);
 		row->pair_count++;
 	}
+	choose_leaders(model);
 	if (model->row_count)
 		qsort_r(model->rows, model->row_count, sizeof *model->rows, compare_rows, model);
-	for (size_t i = 0; i < model->row_count; i++) {
+	for (size_t i = 0; i < model->row_count; i++)
 		model->rows[i].rank = (uint32_t)i + 1;
-		sum_totals(model, &model->rows[i]);
-	}
+	lt_rank_totals(model);
 	rank_blocks(model);
 }

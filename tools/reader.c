@@ -52,6 +52,7 @@ static size_t least_record_size(uint32_t type)
 	case LEAKTRACE_CHUNK_BLOCKS: return sizeof(struct leaktrace_block);
 	case LEAKTRACE_CHUNK_INHERITED: return sizeof(struct leaktrace_inherited);
 	case LEAKTRACE_CHUNK_EVENTS: return sizeof(struct leaktrace_event);
+	case LEAKTRACE_CHUNK_VERDICTS: return sizeof(struct leaktrace_verdict);
 	case LEAKTRACE_CHUNK_PROCESSES: return sizeof(struct leaktrace_process);
 	default: return 0; /* unknown to this version: skipped */
 	}

@@ -109,15 +109,17 @@ static void render_sites(struct lt_report *report, FILE *out)
 	for (size_t i = 0; i < shown; i++) {
 		const struct lt_row *row = report->rows[i];
 		const struct lt_site *site = &report->model->sites[row->site];
+		const struct lt_growth *growth = lt_row_growth(report->model, row);
+		struct lt_amount allocated = lt_row_allocated(report->model, row);
 		struct lt_stack stack;
 
 		lt_stack_make(report->symbols, intern, site->native, &stack);
 		fprintf(out, "%" PRIu32 ",%s,%s,%" PRIu64 ",%" PRIu64 ",", row->rank, lt_kind_names[row->kind],
 			lt_row_r_heap(report->model, row) ? "true" : "false", row->live.bytes, row->live.blocks);
-		mean(out, site->growth.tasks, lt_growth_bytes(&site->growth));
+		mean(out, growth->tasks, lt_growth_bytes(growth));
 		fputc(',', out);
-		mean(out, site->growth.tasks, lt_growth_blocks(&site->growth));
-		fprintf(out, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%u,", site->allocations, site->allocated_bytes, site->frees,
+		mean(out, growth->tasks, lt_growth_blocks(growth));
+		fprintf(out, ",%" PRIu64 ",%" PRIu64 ",%" PRIu64 ",%u,", allocated.blocks, allocated.bytes, row->leads ? site->frees : 0,
 			stack.depth);
 		frame_fields(lt_stack_function(&stack), out);
 		fputc(',', out);
@@ -202,4 +204,20 @@ void lt_render_csv(struct lt_report *report, FILE *out)
 		render_groups(report, out);
 	else
 		render_sites(report, out);
+}
+
+void lt_render_csv_field(FILE *out, const char *text)
+{
+	field(out, text);
+}
+
+void lt_render_csv_stacks(struct lt_report *report, const struct lt_site *site, FILE *out)
+{
+	struct lt_stack stack;
+
+	lt_stack_make(report->symbols, report->merge->intern, site->native, &stack);
+	stack_field(&stack, out);
+	fputc(',', out);
+	r_stack_field(report->merge->intern, site->r, out);
+	lt_stack_clear(&stack);
 }

@@ -13,7 +13,7 @@
 #include "lineage.h"
 #include "out.h"
 #include "rank.h"
-#include "report.h"
+#include "render-json.h"
 #include "xalloc.h"
 
 #define FLAGS (JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(16))
@@ -91,6 +91,29 @@ static json_t *make_cmdline(const struct lt_bytes *cmdline)
 	return list;
 }
 
+/* What is known of the classification: NULL was there none. Times in ms. */
+static json_t *make_verdict(const struct lt_intern *intern, const struct lt_process *process)
+{
+	static const char *const states[] = {"", "running", "done", "failed"};
+	static const char *const triggers[] = {"unknown", "end", "task", "api", "command", "kill"};
+	const struct leaktrace_verdict *verdict = &process->verdict;
+	json_t *object;
+
+	if (!verdict->state)
+		return json_null();
+	object = json_object();
+	json_object_set_new(object, "state", string(verdict->state < 4 ? states[verdict->state] : "unknown"));
+	json_object_set_new(object, "trigger", string(verdict->trigger < 6 ? triggers[verdict->trigger] : "unknown"));
+	json_object_set_new(object, "time", seconds(verdict->time_ns));
+	json_object_set_new(object, "label", verdict->label ? string_or_null(lt_intern_text(intern, verdict->label)) : json_null());
+	json_object_set_new(object, "note", verdict->note ? string_or_null(lt_intern_text(intern, verdict->note)) : json_null());
+	json_object_set_new(object, "pause_ms", json_real((double)verdict->pause_ns / 1e6));
+	json_object_set_new(object, "work_ms", json_real((double)verdict->work_ns / 1e6));
+	json_object_set_new(object, "scanned_bytes", number(verdict->scanned_bytes));
+	json_object_set_new(object, "r_exact", json_boolean(verdict->flags & LEAKTRACE_VERDICT_R_EXACT));
+	return object;
+}
+
 static json_t *make_process(const struct lt_report *report, const struct lt_process *process)
 {
 	const struct leaktrace_process *record = &process->record;
@@ -111,7 +134,8 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "end", seconds(process->end_ns));
 	json_object_set_new(object, "end_kind", string(lt_end_names[process->end]));
 	json_object_set_new(object, "end_code", process->has_code ? json_integer(process->end_code) : json_null());
-	json_object_set_new(object, "classified", json_false());
+	json_object_set_new(object, "classified", json_boolean(lt_process_classified(process)));
+	json_object_set_new(object, "verdict", make_verdict(intern, process));
 	json_object_set_new(object, "mode", string(record->flags & LEAKTRACE_PROCESS_SAMPLED ? "sampled" : "exact"));
 	json_object_set_new(object, "sample_bytes", number(record->sample_bytes));
 	json_object_set_new(object, "allocations", number(process->allocations));
@@ -126,7 +150,7 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "inherited_freed_bytes", number(record->inherited_freed_bytes));
 	json_object_set_new(object, "tasks", number(lt_growth_tasks(record)));
 	json_object_set_new(object, "dropped", number(record->dropped_allocations));
-	json_object_set_new(object, "dropped_blocks", number(record->dropped_blocks));
+	json_object_set_new(object, "dropped_blocks", number(lt_add(record->dropped_blocks, process->verdict.dropped_blocks)));
 	json_object_set_new(object, "unknown_frees", number(record->unknown_frees));
 	json_object_set_new(object, "max_rss", record->max_rss ? number(record->max_rss) : json_null());
 	json_object_set_new(object, "tracer_bytes", number(record->tracer_bytes));
@@ -168,6 +192,29 @@ static json_t *make_totals(const struct lt_report *report)
 		json_object_set_new(totals, lt_kind_names[order[i]], make_amount(report->model->totals[order[i]].bytes,
 									       report->model->totals[order[i]].blocks));
 	return totals;
+}
+
+/* Those that had hits. */
+static json_t *make_suppressions(const struct lt_suppressions *suppressions)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; suppressions && i < suppressions->count; i++) {
+		const struct lt_suppression *rule = &suppressions->rules[i];
+		LT_AUTO_FREE char *template = NULL;
+		json_t *object;
+
+		if (!rule->sites)
+			continue;
+		template = lt_suppression_text(rule);
+		object = make_amount(rule->hits.bytes, rule->hits.blocks);
+		json_object_set_new(object, "template", string(template));
+		json_object_set_new(object, "file", string_or_null(rule->source));
+		json_object_set_new(object, "line", rule->line ? number(rule->line) : json_null());
+		json_object_set_new(object, "sites", number(rule->sites));
+		json_array_append_new(list, object);
+	}
+	return list;
 }
 
 static json_t *make_native(const struct lt_stack *stack)
@@ -212,6 +259,8 @@ static json_t *make_r(const struct lt_intern *intern, uint32_t r)
 static json_t *make_site(const struct lt_report *report, const struct lt_row *row)
 {
 	const struct lt_site *site = &report->model->sites[row->site];
+	const struct lt_growth *growth = lt_row_growth(report->model, row);
+	struct lt_amount allocated = lt_row_allocated(report->model, row);
 	const struct lt_intern *intern = report->merge->intern;
 	const struct lt_shown_frame *function;
 	json_t *object = json_object(), *processes = json_array();
@@ -238,16 +287,17 @@ static json_t *make_site(const struct lt_report *report, const struct lt_row *ro
 	json_object_set_new(object, "module", function ? string_or_null(function->path) : json_null());
 	json_object_set_new(object, "file", function ? string_or_null(function->file) : json_null());
 	json_object_set_new(object, "line", function && function->line ? number(function->line) : json_null());
-	json_object_set_new(object, "allocations", number(site->allocations));
-	json_object_set_new(object, "allocated_bytes", number(site->allocated_bytes));
-	json_object_set_new(object, "frees", number(site->frees));
-	json_object_set_new(object, "temporary", number(site->temporary));
-	json_object_set_new(object, "peak", make_amount(site->peak.bytes, site->peak.blocks));
+	json_object_set_new(object, "allocations", number(allocated.blocks));
+	json_object_set_new(object, "allocated_bytes", number(allocated.bytes));
+	json_object_set_new(object, "frees", number(row->leads ? site->frees : 0));
+	json_object_set_new(object, "temporary", number(row->leads ? site->temporary : 0));
+	json_object_set_new(object, "peak", row->leads ? make_amount(site->peak.bytes, site->peak.blocks) : make_amount(0, 0));
 	json_object_set_new(object, "startup", make_amount(site->startup.bytes, site->startup.blocks));
+	json_object_set_new(object, "r_garbage", row->kind == LT_KIND_REACHABLE ?
+		make_amount(site->r_garbage.bytes, site->r_garbage.blocks) : make_amount(0, 0));
 	json_object_set_new(object, "depth", number(stack.depth));
-	json_object_set_new(object, "growth_per_task", make_growth(site->growth.tasks, lt_growth_bytes(&site->growth),
-								   lt_growth_blocks(&site->growth)));
-	json_object_set_new(object, "tasks", number(site->growth.all_tasks));
+	json_object_set_new(object, "growth_per_task", make_growth(growth->tasks, lt_growth_bytes(growth), lt_growth_blocks(growth)));
+	json_object_set_new(object, "tasks", number(growth->all_tasks));
 	json_object_set_new(object, "cut", json_boolean(site->flags & LEAKTRACE_SITE_CUT));
 	json_object_set_new(object, "r_cut", json_boolean(site->flags & LEAKTRACE_SITE_R_CUT));
 	json_object_set_new(object, "native", make_native(&stack));
@@ -344,6 +394,8 @@ void lt_render_json(struct lt_report *report, FILE *out)
 		if (report->merge->processes[i].loaded && lt_model_selected(report->model, i))
 			emit(out, processes++ ? ",\n" : "\n", make_process(report, &report->merge->processes[i]));
 	emit(out, "],\n\"totals\":", make_totals(report));
+	emit(out, ",\n\"r_garbage\":", make_amount(report->model->r_garbage.bytes, report->model->r_garbage.blocks));
+	emit(out, ",\n\"suppressions\":", make_suppressions(report->options->suppressions));
 	if (report->options->by != LT_BY_SITE) {
 		size_t groups = lt_report_shown(report, report->group_count);
 
@@ -363,4 +415,39 @@ void lt_render_json(struct lt_report *report, FILE *out)
 		lt_report_progress(i + 1, shown);
 	}
 	fputs("],\n\"r_heap\":null}\n", out);
+}
+
+json_t *lt_json_string(const char *bytes)
+{
+	return string_or_null(bytes);
+}
+
+json_t *lt_json_amount(const struct lt_amount *amount)
+{
+	return make_amount(amount->bytes, amount->blocks);
+}
+
+json_t *lt_json_growth(bool known, double bytes, double blocks)
+{
+	return make_growth(known, bytes, blocks);
+}
+
+json_t *lt_json_session(const struct lt_report *report)
+{
+	return make_session(report);
+}
+
+json_t *lt_json_native(const struct lt_stack *stack)
+{
+	return make_native(stack);
+}
+
+json_t *lt_json_r(const struct lt_intern *intern, uint32_t r)
+{
+	return make_r(intern, r);
+}
+
+void lt_json_emit(FILE *out, const char *before, json_t *value)
+{
+	emit(out, before, value);
 }

@@ -149,24 +149,12 @@ static const char *plural(uint64_t number)
 	return number == 1 ? "" : "s";
 }
 
-static void render_site(struct lt_report *report, const struct lt_row *row, FILE *out)
+void lt_render_text_stacks(struct lt_report *report, const struct lt_site *site, FILE *out)
 {
-	const struct lt_site *site = &report->model->sites[row->site];
-	LT_AUTO_FREE char *processes = process_list(report, row);
-	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER], growth[LT_OUT_NUMBER], growth_blocks[LT_OUT_NUMBER];
 	struct lines native = {0}, r = {0};
 	struct lt_stack stack;
 	size_t lines;
 
-	fprintf(out, "%4" PRIu32 ".  %s bytes in %s block%s", row->rank, lt_out_count(bytes, row->live.bytes),
-		lt_out_count(blocks, row->live.blocks), plural(row->live.blocks));
-	if (site->growth.bytes)
-		fprintf(out, ", +%s bytes (%s block%s) per task", lt_out_mean(growth, lt_growth_bytes(&site->growth)),
-			lt_out_mean(growth_blocks, lt_growth_blocks(&site->growth)),
-			lt_growth_blocks(&site->growth) == 1 ? "" : "s");
-	else if (site->growth.tasks)
-		fputs(", no growth", out);
-	fprintf(out, "; %s; %s\n", lt_kind_names[row->kind], processes);
 	lt_stack_make(report->symbols, report->merge->intern, site->native, &stack);
 	native_lines(report, &stack, site->flags & LEAKTRACE_SITE_CUT, &native);
 	r_lines(report, site->r, site->flags & LEAKTRACE_SITE_R_CUT, &r);
@@ -182,33 +170,70 @@ static void render_site(struct lt_report *report, const struct lt_row *row, FILE
 		}
 		fputc('\n', out);
 	}
-	fputc('\n', out);
 	clear_lines(&native);
 	clear_lines(&r);
 	lt_stack_clear(&stack);
+}
+
+/* A finding, though R could still free it. */
+static bool is_r_garbage(const struct lt_report *report, const struct lt_row *row)
+{
+	return row->kind == LT_KIND_REACHABLE && report->model->sites[row->site].r_garbage.blocks;
+}
+
+static void render_site(struct lt_report *report, const struct lt_row *row, FILE *out)
+{
+	const struct lt_site *site = &report->model->sites[row->site];
+	const struct lt_growth *grown = lt_row_growth(report->model, row);
+	LT_AUTO_FREE char *processes = process_list(report, row);
+	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER], growth[LT_OUT_NUMBER], growth_blocks[LT_OUT_NUMBER];
+
+	fprintf(out, "%4" PRIu32 ".  %s bytes in %s block%s", row->rank, lt_out_count(bytes, row->live.bytes),
+		lt_out_count(blocks, row->live.blocks), plural(row->live.blocks));
+	if (grown->bytes)
+		fprintf(out, ", +%s bytes (%s block%s) per task", lt_out_mean(growth, lt_growth_bytes(grown)),
+			lt_out_mean(growth_blocks, lt_growth_blocks(grown)), lt_growth_blocks(grown) == 1 ? "" : "s");
+	else if (grown->tasks)
+		fputs(", no growth", out);
+	fprintf(out, "; %s; %s\n", lt_kind_names[row->kind], processes);
+	if (is_r_garbage(report, row))
+		fprintf(out, "      %s bytes in %s of them: held only by R objects that are garbage, whose finalizers have not run\n",
+			lt_out_count(bytes, site->r_garbage.bytes), lt_out_count(blocks, site->r_garbage.blocks));
+	lt_render_text_stacks(report, site, out);
+	fputc('\n', out);
+}
+
+/* What is reachable comes in rows only if it is asked for, or grows with each task: a list that is never emptied, say. */
+static bool is_row(const struct lt_report *report, const struct lt_row *row)
+{
+	return row->kind != LT_KIND_REACHABLE || report->options->kinds || is_r_garbage(report, row) ||
+	       lt_row_growth(report->model, row)->bytes > 0;
 }
 
 static void render_part(struct lt_report *report, bool r_heap, FILE *out)
 {
 	char number[LT_OUT_NUMBER], size[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER];
 	struct lt_amount total = {0, 0};
-	size_t count = 0, shown = 0, limit;
+	size_t count = 0, reachable = 0, shown = 0, limit;
 
 	for (size_t i = 0; i < report->row_count; i++) {
 		if (lt_row_r_heap(report->model, report->rows[i]) != r_heap)
 			continue;
 		total.bytes = lt_add(total.bytes, report->rows[i]->live.bytes);
 		total.blocks = lt_add(total.blocks, report->rows[i]->live.blocks);
-		count++;
+		if (is_row(report, report->rows[i]))
+			count++;
+		else
+			reachable++;
 	}
-	if (!count)
+	if (!count && !reachable)
 		return;
 	limit = lt_report_shown(report, count);
 	fprintf(out, "%s: %s in %s block%s from %s site%s", r_heap ? "R heap" : "Native memory", lt_out_size(size, total.bytes),
-		lt_out_count(blocks, total.blocks), plural(total.blocks), lt_out_count(number, count), plural(count));
+		lt_out_count(blocks, total.blocks), plural(total.blocks), lt_out_count(number, count + reachable), plural(count + reachable));
 	fputs(r_heap ? " (taken by R's own allocator; R keeps and reuses it)\n\n" : "\n\n", out);
 	for (size_t i = 0; i < report->row_count && shown < limit; i++) {
-		if (lt_row_r_heap(report->model, report->rows[i]) != r_heap)
+		if (lt_row_r_heap(report->model, report->rows[i]) != r_heap || !is_row(report, report->rows[i]))
 			continue;
 		render_site(report, report->rows[i], out);
 		lt_report_progress(++shown, limit);
@@ -216,6 +241,9 @@ static void render_part(struct lt_report *report, bool r_heap, FILE *out)
 	if (limit < count)
 		fprintf(out, "      ... and %s more site%s; --top N shows more, --format=json all\n\n",
 			lt_out_count(number, count - limit), plural(count - limit));
+	if (reachable)
+		fprintf(out, "      ... and %s site%s that %s still reachable; --kind=reachable shows %s\n\n", lt_out_count(number, reachable),
+			plural(reachable), reachable == 1 ? "is" : "are", reachable == 1 ? "it" : "them");
 }
 
 static void render_roles(const struct lt_report *report, FILE *out)
@@ -281,6 +309,75 @@ static void count_cut(const struct lt_report *report, uint64_t *cut, uint64_t *s
 	}
 }
 
+/* Why blocks have no kind, each reason once. */
+static void render_verdicts_missing(const struct lt_report *report, FILE *out)
+{
+	const struct lt_merge *merge = report->merge;
+
+	for (uint32_t i = 0; i < merge->process_count; i++) {
+		const struct lt_process *process = &merge->processes[i];
+		const struct leaktrace_verdict *verdict = &process->verdict;
+
+		if (!process->loaded || !lt_model_selected(report->model, i) || !verdict->state)
+			continue;
+		if (verdict->state != LEAKTRACE_VERDICT_DONE) {
+			fprintf(out, "Missing: verdict on %s %" PRIu32 ": ", lt_lineage_role(process), process->record.key.pid);
+			if (verdict->note)
+				lt_out_safe(out, lt_intern_text(merge->intern, verdict->note));
+			else
+				fputs(verdict->state == LEAKTRACE_VERDICT_RUNNING ? "its classifier was killed, or is still at work" : "it failed",
+				      out);
+			fputc('\n', out);
+		} else if (verdict->note) {
+			fprintf(out, "Verdict on %s %" PRIu32 ": ", lt_lineage_role(process), process->record.key.pid);
+			lt_out_safe(out, lt_intern_text(merge->intern, verdict->note));
+			fputc('\n', out);
+		}
+	}
+}
+
+/* Valgrind's summary, in its words. */
+static void render_summary(const struct lt_report *report, FILE *out)
+{
+	static const struct {
+		enum lt_kind kind;
+		const char *name;
+	} lines[] = {
+		{LT_KIND_DEFINITE, "definitely lost"}, {LT_KIND_INDIRECT, "indirectly lost"}, {LT_KIND_POSSIBLE, "possibly lost"},
+		{LT_KIND_REACHABLE, "still reachable"}, {LT_KIND_UNKNOWN, "not classified"}, {LT_KIND_SUPPRESSED, "suppressed"},
+	};
+	uint64_t classified = 0, all = 0, exact = 0;
+	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER], number[LT_OUT_NUMBER];
+
+	for (uint32_t i = 0; i < report->merge->process_count; i++) {
+		const struct lt_process *process = &report->merge->processes[i];
+
+		if (!process->loaded || !lt_model_selected(report->model, i))
+			continue;
+		all++;
+		classified += lt_process_classified(process);
+		exact += process->verdict.state == LEAKTRACE_VERDICT_DONE && process->verdict.flags & LEAKTRACE_VERDICT_R_EXACT;
+	}
+	if (!classified)
+		return;
+	fprintf(out, "\nLeaks, of native memory and R's heap together; %s of %s process%s classified", lt_out_count(number, classified),
+		lt_out_count(bytes, all), all == 1 ? "" : "es");
+	if (exact)
+		fprintf(out, ", %s after a collection of R's garbage", lt_out_count(number, exact));
+	fputs(":\n", out);
+	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
+		const struct lt_amount *total = &report->model->totals[lines[i].kind];
+
+		if (i < 4 || total->blocks)
+			fprintf(out, "  %-15s %15s bytes in %s block%s\n", lines[i].name, lt_out_count(bytes, total->bytes),
+				lt_out_count(blocks, total->blocks), plural(total->blocks));
+		if (lines[i].kind == LT_KIND_REACHABLE && report->model->r_garbage.blocks)
+			fprintf(out, "  %-15s %15s bytes in %s block%s, only from R objects that wait for their finalizers\n", "  of these",
+				lt_out_count(bytes, report->model->r_garbage.bytes), lt_out_count(blocks, report->model->r_garbage.blocks),
+				plural(report->model->r_garbage.blocks));
+	}
+}
+
 /* Prints "what: figure (processes)" for a fault that some processes have. */
 static void render_missing(const struct lt_report *report, FILE *out)
 {
@@ -297,7 +394,7 @@ static void render_missing(const struct lt_report *report, FILE *out)
 			continue;
 		lost += process->lost_stacks;
 		dropped = lt_add(dropped, record->dropped_allocations);
-		unlisted = lt_add(unlisted, record->dropped_blocks);
+		unlisted = lt_add(unlisted, lt_add(record->dropped_blocks, process->verdict.dropped_blocks));
 		events = lt_add(events, record->dropped_events);
 		full += record->flags & LEAKTRACE_PROCESS_FULL ? 1 : 0;
 		sampled += record->flags & LEAKTRACE_PROCESS_SAMPLED ? 1 : 0;
@@ -336,6 +433,7 @@ static void render_missing(const struct lt_report *report, FILE *out)
 		fprintf(out, "Missing: %s dump%s reached max_size, or the disk was full\n", lt_out_count(number, full), plural(full));
 	if (unlisted)
 		fprintf(out, "Missing: %s block%s in the list of blocks\n", lt_out_count(number, unlisted), plural(unlisted));
+	render_verdicts_missing(report, out);
 	if (events)
 		fprintf(out, "Missing: %s event%s (forks, ends of children, marks)\n", lt_out_count(number, events), plural(events));
 }
@@ -360,6 +458,7 @@ static void render_header(const struct lt_report *report, FILE *out)
 	fputc('\n', out);
 	render_roles(report, out);
 	render_missing(report, out);
+	render_summary(report, out);
 	fputc('\n', out);
 }
 

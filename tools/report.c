@@ -126,8 +126,10 @@ int lt_report_make(struct lt_merge *merge, const struct lt_report_options *optio
 			report->model->unknown_inherited);
 	if (options->blocks)
 		note_unlisted(report);
-	filter_rows(report);
 	report->symbols = lt_symbols_new();
+	if (options->suppressions)
+		lt_suppress_rows(options->suppressions, report->symbols, report->model);
+	filter_rows(report);
 	if (options->by != LT_BY_SITE)
 		lt_groups_make(report);
 	return 0;

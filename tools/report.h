@@ -10,6 +10,7 @@
 #include "frames.h"
 #include "model.h"
 #include "notes.h"
+#include "suppress.h"
 
 enum lt_format { LT_FORMAT_TEXT, LT_FORMAT_JSON, LT_FORMAT_CSV };
 enum lt_by { LT_BY_SITE, LT_BY_FUNCTION, LT_BY_MODULE, LT_BY_RCALL, LT_BY_PROCESS, LT_BY_COUNT };
@@ -24,8 +25,10 @@ struct lt_report_options {
 	uint64_t top;   /* 0: all, or the first LT_TOP_TEXT in text without --blocks */
 	uint64_t min_bytes;
 	bool blocks, inherited, full;
+	bool generate; /* suppressions, not a report */
 	const char *const *processes; /* ids or PIDs; none: all */
 	size_t process_count;
+	struct lt_suppressions *suppressions; /* NULL: none; the report counts their hits */
 };
 
 /* Rows of one function, module, R call or process. */
@@ -83,5 +86,14 @@ void lt_render_text_groups(struct lt_report *report, FILE *out);
 void lt_render_text_blocks(struct lt_report *report, FILE *out);
 void lt_render_json(struct lt_report *report, FILE *out);
 void lt_render_csv(struct lt_report *report, FILE *out);
+/* The suppressions that had hits; nothing if none had. */
+void lt_render_suppressions(const struct lt_report *report, FILE *out);
+/* Suppressions for all leaks that are shown. */
+void lt_render_gen_suppressions(struct lt_report *report, FILE *out);
+
+/* Parts of them, for what is drawn elsewhere: native frames and R calls of a site side by side; texts of CSV. */
+void lt_render_text_stacks(struct lt_report *report, const struct lt_site *site, FILE *out);
+void lt_render_csv_field(FILE *out, const char *text);
+void lt_render_csv_stacks(struct lt_report *report, const struct lt_site *site, FILE *out);
 
 #endif

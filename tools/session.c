@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "xalloc.h"
 
@@ -35,7 +36,7 @@ static int by_name(const void *a, const void *b)
 static int add_directory(const char *path, struct lt_notes *notes, struct lt_files *files)
 {
 	size_t before = files->count;
-	size_t suffix = strlen(LEAKTRACE_DUMP_SUFFIX);
+	size_t suffix = strlen(LEAKTRACE_DUMP_SUFFIX), dumps = 0;
 	struct dirent *entry;
 	DIR *directory = opendir(path);
 
@@ -48,15 +49,41 @@ static int add_directory(const char *path, struct lt_notes *notes, struct lt_fil
 	while ((entry = readdir(directory))) {
 		size_t length = strlen(entry->d_name);
 
-		if (length > suffix && strcmp(entry->d_name + length - suffix, LEAKTRACE_DUMP_SUFFIX) == 0)
-			add(files, lt_xasprintf("%s/%s", path, entry->d_name));
+		if (length <= suffix)
+			continue;
+		if (strcmp(entry->d_name + length - suffix, LEAKTRACE_DUMP_SUFFIX) == 0)
+			dumps++;
+		else if (strcmp(entry->d_name + length - suffix, LEAKTRACE_SNAPSHOT_SUFFIX) != 0)
+			continue;
+		add(files, lt_xasprintf("%s/%s", path, entry->d_name));
 	}
 	closedir(directory);
-	if (files->count == before) {
+	if (!dumps) {
 		lt_note(notes, path, "holds no dump (*%s)", LEAKTRACE_DUMP_SUFFIX);
 		return -ENOENT;
 	}
 	qsort(files->paths + before, files->count - before, sizeof *files->paths, by_name);
+	return 0;
+}
+
+static bool is_snapshot(const char *path)
+{
+	size_t length = strlen(path), suffix = strlen(LEAKTRACE_SNAPSHOT_SUFFIX);
+
+	return length > suffix && strcmp(path + length - suffix, LEAKTRACE_SNAPSHOT_SUFFIX) == 0;
+}
+
+/* A snapshot's sites are in the dump beside it: STEM-NUMBER.lts, STEM.ltd. */
+static int add_sibling(const char *path, struct lt_notes *notes, struct lt_files *files)
+{
+	const char *dash = strrchr(path, '-');
+	LT_AUTO_FREE char *dump = dash ? lt_xasprintf("%.*s%s", (int)(dash - path), path, LEAKTRACE_DUMP_SUFFIX) : NULL;
+
+	if (!dump || access(dump, R_OK)) {
+		lt_note(notes, path, "is a snapshot, and the dump of its process is not beside it");
+		return -ENOENT;
+	}
+	add(files, lt_xstrdup(dump));
 	return 0;
 }
 
@@ -113,11 +140,24 @@ int lt_session_files(char *const *arguments, size_t count, struct lt_notes *note
 
 			error = failed ? failed : error;
 		} else {
+			int failed = is_snapshot(arguments[i]) ? add_sibling(arguments[i], notes, files) : 0;
+
+			error = failed ? failed : error;
 			add(files, lt_xstrdup(arguments[i]));
 		}
 	}
 	return error;
 }
+
+static bool is_named(const char *path, char *const *arguments, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (strcmp(arguments[i], path) == 0)
+			return true;
+	return false;
+}
+
+unsigned lt_session_wait_seconds = 60;
 
 struct lt_merge *lt_session_open(char *const *arguments, size_t count, struct lt_notes *notes)
 {
@@ -132,8 +172,10 @@ struct lt_merge *lt_session_open(char *const *arguments, size_t count, struct lt
 	}
 	merge = lt_merge_new(notes);
 	for (size_t i = 0; i < files.count; i++)
-		(void)lt_merge_add(merge, files.paths[i]);
+		(void)(is_snapshot(files.paths[i]) && is_named(files.paths[i], arguments, count) ?
+		       lt_merge_add_alone(merge, files.paths[i]) : lt_merge_add(merge, files.paths[i]));
 	lt_files_clear(&files);
+	lt_verdicts_wait(merge, lt_session_wait_seconds);
 	lt_merge_select(merge);
 	if (!merge->process_count) {
 		lt_note(notes, NULL, "no dump could be read");

@@ -19,6 +19,9 @@ struct lt_files {
 int lt_session_files(char *const *arguments, size_t count, struct lt_notes *notes, struct lt_files *files);
 void lt_files_clear(struct lt_files *files);
 
+/* How long lt_session_open() waits for classifiers that are still at work; option --wait. */
+extern unsigned lt_session_wait_seconds;
+
 /* Opens all of it: files found, identities read, processes selected. NULL, with notes, if no file could be read. */
 struct lt_merge *lt_session_open(char *const *arguments, size_t count, struct lt_notes *notes);
 

@@ -20,11 +20,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "model.h"
 #include "xalloc.h"
 
 #define CHUNK_LEAST UINT64_C(4096)
 #define CHUNK_MOST (UINT64_C(1) << 20)
-#define TYPES (LEAKTRACE_CHUNK_PROCESSES + 1)
+#define TYPES (LEAKTRACE_CHUNK_VERDICTS + 1)
 
 struct open_chunk {
 	unsigned char *bytes; /* header and records */
@@ -153,9 +154,23 @@ static uint32_t string(struct lt_writer *writer, uint32_t number)
 	return writer->references[number] = (uint32_t)(offset / 8);
 }
 
-static void take_site(void *data, const struct leaktrace_site *site)
+static void take_site(void *data, const struct leaktrace_site *site, const struct lt_split *split)
 {
-	PUT((struct lt_writer *)data, LEAKTRACE_CHUNK_SITES, *site);
+	struct leaktrace_site copy = *site;
+	struct lt_writer *writer = data;
+
+	/* As of the snapshot: what it did not find is taken for freed. */
+	if (writer->merge->processes[site->process].alone) {
+		uint64_t blocks = 0, bytes = 0;
+
+		for (int kind = 0; split && kind < LT_KIND_COUNT; kind++) {
+			blocks = lt_add(blocks, split->kinds[kind].blocks);
+			bytes = lt_add(bytes, split->kinds[kind].bytes);
+		}
+		copy.frees = copy.allocations > blocks ? copy.allocations - blocks : 0;
+		copy.freed_bytes = copy.allocated_bytes > bytes ? copy.allocated_bytes - bytes : 0;
+	}
+	PUT(writer, LEAKTRACE_CHUNK_SITES, copy);
 }
 
 static void take_inherited(void *data, const struct leaktrace_inherited *inherited)
@@ -211,6 +226,20 @@ int lt_writer_new(const char *path, struct lt_merge *merge, struct lt_writer **r
 	return 0;
 }
 
+/* The one that counted. The kinds are in the blocks. */
+static void write_verdict(struct lt_writer *writer, uint32_t number)
+{
+	struct leaktrace_verdict verdict = writer->merge->processes[number].verdict;
+
+	if (!verdict.state)
+		return;
+	verdict.process = number;
+	verdict.generation = 1;
+	verdict.note = string(writer, verdict.note);
+	verdict.label = string(writer, verdict.label);
+	PUT(writer, LEAKTRACE_CHUNK_VERDICTS, verdict);
+}
+
 static void write_processes(struct lt_writer *writer)
 {
 	for (uint32_t i = 0; i < writer->merge->process_count; i++) {
@@ -227,7 +256,10 @@ static void write_processes(struct lt_writer *writer)
 			record.cmdline = string(writer, record.cmdline);
 			record.dir = string(writer, record.dir);
 			record.boot_id = string(writer, record.boot_id);
-			record.blocks_generation = record.blocks_generation ? 1 : 0;
+			bool judged = writer->merge->processes[i].verdict.state == LEAKTRACE_VERDICT_DONE;
+
+			record.blocks_generation = record.blocks_generation || judged ? 1 : 0;
+			write_verdict(writer, i);
 		}
 		PUT(writer, LEAKTRACE_CHUNK_PROCESSES, record);
 	}

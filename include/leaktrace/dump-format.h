@@ -7,9 +7,12 @@
  * The writer stores a record first and then raises `count` with release order, so a dump is valid at every instant, also
  * when its writer was killed. All integers are in the byte order of the writer's CPU; `endian` tells.
  *
- * Two sorts of file share the format: the dump of one process image (its process record is in the header), and the output
- * of `leaktrace merge` (flag MERGED; process records in PROCESSES chunks, and SITES, BLOCKS, EVENTS, INHERITED name theirs
- * by `process`, an index over all PROCESSES records; in a dump of one image that field is 0).
+ * Three sorts of file share the format: the dump of one process image (its process record is in the header), the output
+ * of `leaktrace merge` (flag MERGED; process records in PROCESSES chunks, and SITES, BLOCKS, EVENTS, INHERITED, VERDICTS
+ * name theirs by `process`, an index over all PROCESSES records, 0 in the other sorts), and a snapshot (flag SNAPSHOT,
+ * suffix .lts, beside the dump and named like it with `-` and a number before the suffix): the verdict on a process that went
+ * on living, which holds VERDICTS, BLOCKS and STRINGS only; its sites are those of the dump with the same process key. Its
+ * process record is the dump's at that moment, but for the strings, and blocks_generation is 0.
  *
  * References:
  *   string   u32: offset in the file divided by 8, of a struct leaktrace_string; 0 is "none".
@@ -20,6 +23,7 @@
  *
  * Changelog (minor: what a reader may skip; major: what it may not):
  *   1.0  first version.
+ *   1.1  leak kinds: VERDICTS chunks, leaktrace_block.flags, snapshot files (LEAKTRACE_HEADER_SNAPSHOT).
  */
 #ifndef LEAKTRACE_DUMP_FORMAT_H
 #define LEAKTRACE_DUMP_FORMAT_H
@@ -30,9 +34,10 @@
 
 #define LEAKTRACE_DUMP_MAGIC "LEAKTRC\n"
 #define LEAKTRACE_DUMP_MAJOR 1
-#define LEAKTRACE_DUMP_MINOR 0
+#define LEAKTRACE_DUMP_MINOR 1
 #define LEAKTRACE_DUMP_ENDIAN 0x01020304u
 #define LEAKTRACE_DUMP_SUFFIX ".ltd"
+#define LEAKTRACE_SNAPSHOT_SUFFIX ".lts"
 #define LEAKTRACE_HEADER_SIZE 4096
 #define LEAKTRACE_CHUNK_ALIGN 4096
 #define LEAKTRACE_CHUNK_MAGIC 0x4b4e4843u /* "CHNK" */
@@ -126,7 +131,7 @@ struct leaktrace_header {
 	uint32_t flags;        /* enum leaktrace_header_flag */
 	uint32_t chunks;       /* number of chunks below `committed`, informative */
 	uint64_t reserved[8];
-	struct leaktrace_process process; /* of a dump of one image; zero in a merged one */
+	struct leaktrace_process process; /* of a dump of one image, and of a snapshot; zero in a merged file */
 };
 static_assert(offsetof(struct leaktrace_header, committed) == 24, "on-disk offset");
 static_assert(offsetof(struct leaktrace_header, process) == 104, "on-disk offset");
@@ -134,6 +139,7 @@ static_assert(sizeof(struct leaktrace_header) <= LEAKTRACE_HEADER_SIZE, "header 
 
 enum leaktrace_header_flag {
 	LEAKTRACE_HEADER_MERGED = 1u << 0,
+	LEAKTRACE_HEADER_SNAPSHOT = 1u << 1,
 };
 
 enum leaktrace_chunk_type {
@@ -143,11 +149,12 @@ enum leaktrace_chunk_type {
 	LEAKTRACE_CHUNK_FRAMES = 3,    /* struct leaktrace_frame */
 	LEAKTRACE_CHUNK_RFRAMES = 4,   /* struct leaktrace_rframe */
 	LEAKTRACE_CHUNK_SITES = 5,     /* struct leaktrace_site */
-	LEAKTRACE_CHUNK_BLOCKS = 6,    /* struct leaktrace_block: blocks live when the generation was written */
+	LEAKTRACE_CHUNK_BLOCKS = 6,    /* struct leaktrace_block: live when the generation was written, or at the verdict */
 	LEAKTRACE_CHUNK_INHERITED = 7, /* struct leaktrace_inherited: per ancestor's site, what this process still holds */
 	LEAKTRACE_CHUNK_EVENTS = 8,    /* struct leaktrace_event */
 	LEAKTRACE_CHUNK_PROCESSES = 9, /* struct leaktrace_process; only in a merged file */
-	/* reserved for later versions: 16 VERDICTS, 17 SAMPLES, 18 RHEAP */
+	LEAKTRACE_CHUNK_VERDICTS = 16, /* struct leaktrace_verdict: classifications of the live blocks */
+	/* reserved for later versions: 17 SAMPLES, 18 RHEAP */
 };
 
 struct leaktrace_chunk {
@@ -155,7 +162,7 @@ struct leaktrace_chunk {
 	uint32_t type;  /* enum leaktrace_chunk_type */
 	uint64_t size;  /* bytes, this header included */
 	uint32_t record_size;
-	uint32_t generation; /* BLOCKS, INHERITED: counts if equal to the process's blocks_generation */
+	uint32_t generation; /* BLOCKS, INHERITED: counts if equal to the process's blocks_generation; BLOCKS also to a verdict's */
 	uint64_t first;      /* index of the first record (FRAMES, RFRAMES, MODULES: from 1; else from 0) */
 	uint64_t count;      /* committed records (STRINGS: bytes); release order */
 	uint64_t reserved;
@@ -175,7 +182,7 @@ enum leaktrace_module_flag {
 	LEAKTRACE_MODULE_VDSO = 1u << 3,
 };
 
-/* A loaded object; loaded again after dlclose it gets a new record. */
+/* A loaded object; loaded again after dlclose it may take up its old record. */
 struct leaktrace_module {
 	uint64_t base;       /* load bias: address = base + offset; offsets are the ELF file's own virtual addresses */
 	uint64_t start, end; /* addresses that it covered */
@@ -237,15 +244,74 @@ struct leaktrace_site {
 };
 static_assert(sizeof(struct leaktrace_site) == 256, "on-disk size");
 
+/* Leak kinds, in Valgrind's words. */
+enum leaktrace_kind {
+	LEAKTRACE_KIND_UNKNOWN = 0,
+	LEAKTRACE_KIND_DEFINITE = 1,  /* nothing points to it */
+	LEAKTRACE_KIND_INDIRECT = 2,  /* only lost blocks point to it */
+	LEAKTRACE_KIND_POSSIBLE = 3,  /* only interior pointers lead to it, or blocks that are possible themselves */
+	LEAKTRACE_KIND_REACHABLE = 4,
+};
+#define LEAKTRACE_KINDS 5
+
+enum leaktrace_block_flag {
+	LEAKTRACE_BLOCK_KIND = 7u,           /* mask: enum leaktrace_kind; 0 in a process's own list of blocks */
+	LEAKTRACE_BLOCK_R_GARBAGE = 1u << 3, /* reachable, but only from R objects that are garbage and wait for their finalizer: R
+	                                        would run it at its next collection (an external pointer's, as a rule) */
+	LEAKTRACE_BLOCK_INTERIOR = 1u << 4,  /* reachable by one of memcheck's heuristics for interior pointers */
+};
+
 struct leaktrace_block {
 	uint64_t address;
 	uint64_t size; /* bytes, as asked for */
 	uint32_t site;
 	uint32_t task; /* 0: outside any task */
 	uint32_t process; /* merged files only */
-	uint32_t flags;   /* reserved for the leak kind */
+	uint32_t flags;   /* enum leaktrace_block_flag */
 };
 static_assert(sizeof(struct leaktrace_block) == 32, "on-disk size");
+
+enum leaktrace_trigger {
+	LEAKTRACE_TRIGGER_END = 1,     /* the image ended, see its end_kind */
+	LEAKTRACE_TRIGGER_TASK = 2,    /* a forked worker's task ended */
+	LEAKTRACE_TRIGGER_API = 3,     /* leaktrace_snapshot() */
+	LEAKTRACE_TRIGGER_COMMAND = 4, /* leaktrace snapshot PID */
+	LEAKTRACE_TRIGGER_KILL = 5,    /* a relative was about to kill it */
+};
+
+enum leaktrace_verdict_state {
+	LEAKTRACE_VERDICT_RUNNING = 1, /* while the process classifier_pid lives; dead: failed */
+	LEAKTRACE_VERDICT_DONE = 2,
+	LEAKTRACE_VERDICT_FAILED = 3, /* note says why */
+};
+
+enum leaktrace_verdict_flag {
+	LEAKTRACE_VERDICT_R_EXACT = 1u << 0, /* of R's heap only nodes that R can still get at were scanned; without it R's pages
+	                                        were scanned as any other memory */
+};
+
+/* A classification. Its blocks are the BLOCKS of its generation in the same file, of those born in this image; they count when
+ * state is DONE. In a process's dump it is the one on its end. A merged file has one for each process, generation 1. */
+struct leaktrace_verdict {
+	int64_t time_ns;  /* CLOCK_REALTIME: when the program was stopped for it; the blocks are those live then */
+	int64_t pause_ns; /* how long the program stood still for it; 0: the classifier was done before the program could tell */
+	int64_t work_ns;  /* from the beginning of the pause until it was done, a wait for its turn included; 0: not known */
+	uint32_t trigger; /* enum leaktrace_trigger */
+	uint32_t state;   /* enum leaktrace_verdict_state; stored last, with release order */
+	uint32_t generation;
+	uint32_t classifier_pid;   /* 0: it has not begun yet, or nothing was live */
+	uint64_t classifier_start; /* its start time in clock ticks since boot */
+	uint32_t label, note;      /* strings */
+	uint32_t flags;            /* enum leaktrace_verdict_flag */
+	uint32_t process;          /* merged files only */
+	uint64_t dropped_blocks;   /* live, but not in BLOCKS: there was no room for them, or they could not be listed */
+	uint64_t scanned_bytes;    /* memory looked at for pointers */
+	struct {
+		uint64_t blocks, bytes;
+	} kinds[LEAKTRACE_KINDS]; /* by enum leaktrace_kind, of blocks born in this image */
+	uint64_t reserved[6];
+};
+static_assert(sizeof(struct leaktrace_verdict) == 208, "on-disk size");
 
 /* What a fork child still holds of its ancestors' blocks: `site` is an id in the image that made the block. That is
  * forked_from if site >= its first_site, else forked_from's forked_from, and so on. */

@@ -3,7 +3,8 @@
  * For programs that want to help leaktrace along: name their tasks and moments, switch tracing on and off.
  *
  * Links against nothing: the functions behind are weak, and found when libleaktrace.so is preloaded; without it each call
- * does nothing. All calls may be made from any thread, not from a signal handler; none fails, none changes errno.
+ * does nothing. For R there is leaktrace.R beside this file. All calls may be made from any thread, not from a signal handler; none
+ * fails, none changes errno.
  */
 #ifndef LEAKTRACE_H
 #define LEAKTRACE_H
@@ -56,7 +57,10 @@ static inline void leaktrace_task_end(void)
 	LEAKTRACE_CALL(leaktrace_preload_task_end, ());
 }
 
-/* Writes the list of blocks that are live now into the dump, under `label` (as leaktrace_mark). */
+/* Judges all blocks that are live now, as at the end of the process: which are lost, which reachable. A forked copy does the work
+ * and writes it, under `label` (as leaktrace_mark), to a file of its own beside the dump, PID-TIME-IMAGE-NUMBER.lts; this process
+ * stands still for the fork, and goes on. Does nothing while an earlier one is being started by another thread, with the
+ * option verdict=off, or where fork() is impossible. `leaktrace diff` compares two. */
 static inline void leaktrace_snapshot(const char *label)
 {
 	LEAKTRACE_CALL(leaktrace_preload_snapshot, (label));

@@ -2,6 +2,11 @@
  *
  * Bump allocation from 64 KiB mappings; larger requests get a mapping of their own. One lock, held for some instructions
  * and one mmap at the most. Fails by NULL, and then its callers record less.
+ *
+ * Where the mappings are is remembered for the reachability scan, which must not take the tracer's tables for the program's
+ * memory: a fixed table of slots, claimed without a lock since lt_map is called in any context. Turned down: one reserved
+ * range for all of them (RLIMIT_AS), names by prctl (the kernel may be built without), and a list through the mappings
+ * themselves (lt_unmap would have to unlink without a lock).
  */
 #include "base/arena.h"
 #include "base/lock.h"
@@ -12,6 +17,54 @@ static struct lt_lock arena_lock;
 static char *arena_next, *arena_end;
 static uint64_t arena_bytes;
 
+#define MAPPINGS 4096
+#define CLAIMED 1 /* no address of a mapping */
+
+static struct {
+	uintptr_t low; /* 0: free */
+	size_t size;
+} mappings[MAPPINGS];
+static unsigned mappings_used; /* slots from here on were never claimed */
+static bool mappings_missing;
+
+static void remember(uintptr_t low, size_t size)
+{
+	for (unsigned i = 0; i < MAPPINGS; i++) {
+		uintptr_t none = 0;
+		if (lt_load_relaxed(&mappings[i].low) ||
+		    !__atomic_compare_exchange_n(&mappings[i].low, &none, CLAIMED, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			continue;
+		mappings[i].size = size;
+		lt_store_release(&mappings[i].low, low); /* pairs with lt_arena_visit */
+		for (unsigned used = lt_load_relaxed(&mappings_used); used <= i;)
+			if (__atomic_compare_exchange_n(&mappings_used, &used, i + 1, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+				break;
+		return;
+	}
+	lt_store_relaxed(&mappings_missing, true);
+}
+
+static void forget(uintptr_t low)
+{
+	unsigned used = lt_load_relaxed(&mappings_used);
+	for (unsigned i = 0; i < used; i++)
+		if (lt_load_relaxed(&mappings[i].low) == low) {
+			lt_store_relaxed(&mappings[i].low, 0);
+			return;
+		}
+}
+
+bool lt_arena_visit(void (*visit)(uintptr_t low, uintptr_t high, void *arg), void *arg)
+{
+	unsigned used = lt_load_relaxed(&mappings_used);
+	for (unsigned i = 0; i < used; i++) {
+		uintptr_t low = lt_load_acquire(&mappings[i].low); /* pairs with remember() */
+		if (low > CLAIMED)
+			visit(low, low + mappings[i].size, arg);
+	}
+	return !lt_load_relaxed(&mappings_missing);
+}
+
 void *lt_map(size_t size)
 {
 	size = (size + 4095) & ~(size_t)4095;
@@ -19,13 +72,17 @@ void *lt_map(size_t size)
 	if (lt_sys_mmap_failed(memory))
 		return NULL;
 	lt_add_relaxed(&arena_bytes, size);
+	remember((uintptr_t)memory, size);
 	return memory;
 }
 
 void lt_unmap(void *memory, size_t size)
 {
 	size = (size + 4095) & ~(size_t)4095;
-	if (memory && lt_sys_munmap(memory, size) == 0)
+	if (!memory)
+		return;
+	forget((uintptr_t)memory); /* first: another thread may be given the address at once */
+	if (lt_sys_munmap(memory, size) == 0)
 		lt_sub_relaxed(&arena_bytes, size);
 }
 

@@ -5,6 +5,7 @@
 #ifndef LT_ARENA_H
 #define LT_ARENA_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -18,6 +19,9 @@ void *lt_arena_alloc(size_t size);
 
 /* Private bytes mapped by the tracer so far and not unmapped. */
 uint64_t lt_arena_bytes(void);
+
+/* Calls visit for each mapping of the tracer: [low, high). Returns false if there were more than are remembered (4096). */
+bool lt_arena_visit(void (*visit)(uintptr_t low, uintptr_t high, void *arg), void *arg);
 
 /* In a fork child, before anything else of this module. */
 void lt_arena_fork_child(void);

@@ -14,6 +14,8 @@
 #include "base/atomic.h"
 #include "base/sys.h"
 
+#define LT_LOCK_PATIENCE_NS 200000000
+
 struct lt_lock {
 	int held;
 };

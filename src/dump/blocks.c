@@ -9,6 +9,7 @@
 #include "base/atomic.h"
 #include "base/sys.h"
 #include "dump/dump.h"
+#include "scan/scan.h"
 #include "trace/intern.h"
 #include "trace/live.h"
 #include <signal.h>
@@ -140,6 +141,28 @@ void lt_blocks_write(bool final, bool patient)
 out:
 	lt_store_release(&busy, 0); /* pairs with the exchange at the start */
 	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
+}
+
+uint64_t lt_blocks_write_verdict(const struct lt_scan_block *blocks, size_t n, uint32_t first_site, uint32_t generation)
+{
+	uint64_t dropped = 0;
+	struct list *list = make_lists(generation & 1) ? lists[generation & 1][0] : NULL;
+	for (size_t i = 0; i < n; i++) {
+		if (blocks[i].site < first_site)
+			continue;
+		struct leaktrace_block *record =
+			list && !dropped ? room(list, LEAKTRACE_CHUNK_BLOCKS, sizeof *record, generation, n - i) : NULL;
+		if (!record) {
+			dropped++;
+			continue;
+		}
+		*record = (struct leaktrace_block){
+			.address = blocks[i].address, .size = blocks[i].size, .site = blocks[i].site, .task = blocks[i].task,
+			.flags = blocks[i].kind | blocks[i].flags,
+		};
+		commit(list);
+	}
+	return dropped;
 }
 
 void lt_blocks_fork_child(void)

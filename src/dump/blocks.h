@@ -6,11 +6,18 @@
 #define LT_BLOCKS_H
 
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 
 /* Writes a new generation of BLOCKS and INHERITED and makes it the valid one when it is complete; the one before last is
  * overwritten. `final`: at the end of the process. `patient`: may wait for locks; false in a signal handler. No lock held;
  * one caller at a time (others return at once). Any thread. */
 void lt_blocks_write(bool final, bool patient);
+
+/* In a classifier: those of the blocks that were born in this image, with their kinds, as chunks of `generation`. It becomes
+ * nobody's valid list but a verdict's. Returns the number of blocks for which there was no room. */
+struct lt_scan_block;
+uint64_t lt_blocks_write_verdict(const struct lt_scan_block *blocks, size_t n, uint32_t first_site, uint32_t generation);
 
 /* In a fork child. */
 void lt_blocks_fork_child(void);

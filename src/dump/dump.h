@@ -12,6 +12,7 @@
  * Not locked: each sequence is guarded by its user's lock. */
 struct lt_records {
 	uint32_t type, record_size;
+	bool bounded;        /* take the dump's lock as lt_dump_chunk() does: whoever appends may have interrupted its holder */
 	uint32_t chunk_size; /* bytes of the chunks to come; 0: 4 KiB, then twice as much each time up to 32 KiB */
 	struct leaktrace_chunk *chunk; /* the last one; NULL: none yet */
 	uint64_t chunk_offset;         /* its place in the file */
@@ -35,8 +36,8 @@ void *lt_dump_append(struct lt_records *records);
 void lt_dump_commit(struct lt_records *records);
 
 /* Appends a string record to the string chunks; returns its reference, 0 when full. Not interned. Caller serialises by the
- * intern lock. At most 64 KiB, the rest is cut. */
-uint32_t lt_dump_string(const char *bytes, size_t length);
+ * intern lock. At most 64 KiB, the rest is cut. `bounded`: as in lt_records. */
+uint32_t lt_dump_string(const char *bytes, size_t length, bool bounded);
 
 /* Chunk of at least `bytes` of record room, outside any sequence: for lists that are written again and again. NULL when the
  * file is full, or the dump's lock can't be had for 200 ms: for contexts that may have interrupted its holder. */
@@ -55,6 +56,14 @@ bool lt_dump_lost(const void *address);
 
 /* At the end of the process: cuts off what is reserved and holds nothing. The dump grows no more. */
 void lt_dump_trim(void);
+
+/* In a classifier: leaves the dump as lt_dump_fork_child() does, and makes the snapshot file `number` beside it, with the process
+ * record of the dump but for its strings. Returns 0 or -errno; then no dump is open. */
+int lt_dump_snapshot(uint32_t number);
+void lt_dump_remove_snapshot(uint32_t number);
+
+/* Calls visit for each part of the file that is mapped. In a classifier. */
+void lt_dump_visit(void (*visit)(const void *start, size_t size, void *arg), void *arg);
 
 /* Bytes of the file reserved so far. */
 uint64_t lt_dump_bytes(void);

@@ -18,6 +18,8 @@
 #include "base/arena.h"
 #include "base/lock.h"
 #include "base/log.h"
+#include "base/text.h"
+#include <limits.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/vfs.h>
@@ -25,8 +27,8 @@
 #define SEGMENT_MAX (UINT64_C(1) << 20)
 #define CHUNK_FIRST 4096u
 #define CHUNK_DEFAULT 32768u
-#define LOCK_PATIENCE_NS 200000000
 #define DISK_RESERVE (UINT64_C(16) << 20) /* bytes that must stay free on the file system */
+#define SNAPSHOT_FIRST (UINT64_C(64) << 10)
 #define SEGMENTS 16400 /* max_size is at most 16 GiB */
 
 struct segment {
@@ -237,7 +239,7 @@ static struct leaktrace_chunk *new_chunk(const struct lt_records *like, uint64_t
 	struct leaktrace_chunk *chunk = NULL;
 	if (!bounded)
 		lt_lock(&dump.lock);
-	else if (lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LOCK_PATIENCE_NS))
+	else if (lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LT_LOCK_PATIENCE_NS))
 		return NULL;
 	if (!dump.header)
 		goto out;
@@ -284,7 +286,7 @@ static bool extend(struct lt_records *records)
 		if (size > CHUNK_DEFAULT)
 			size = CHUNK_DEFAULT;
 	}
-	struct leaktrace_chunk *chunk = new_chunk(records, size, &offset, false);
+	struct leaktrace_chunk *chunk = new_chunk(records, size, &offset, records->bounded);
 	if (!chunk)
 		return false;
 	records->chunk = chunk;
@@ -311,7 +313,7 @@ void lt_dump_commit(struct lt_records *records)
 	lt_store_release(&records->chunk->count, records->chunk->count + 1); /* pairs with the reader of the file */
 }
 
-uint32_t lt_dump_string(const char *bytes, size_t length)
+uint32_t lt_dump_string(const char *bytes, size_t length, bool bounded)
 {
 	const size_t most = 65536;
 	if (length > most)
@@ -319,6 +321,7 @@ uint32_t lt_dump_string(const char *bytes, size_t length)
 	uint64_t size = (sizeof(struct leaktrace_string) + length + 1 + 7) & ~UINT64_C(7);
 	strings.chunk_size = size > CHUNK_FIRST - sizeof(struct leaktrace_chunk) ?
 		(uint32_t)((size + sizeof(struct leaktrace_chunk) + 4095) & ~UINT64_C(4095)) : 0;
+	strings.bounded = bounded;
 	if (!has_room(&strings, size) && !extend(&strings))
 		return 0;
 	struct leaktrace_chunk *chunk = strings.chunk;
@@ -348,7 +351,7 @@ bool lt_dump_lost(const void *address)
 void lt_dump_trim(void)
 {
 	struct stat status;
-	if (!dump.header || lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LOCK_PATIENCE_NS))
+	if (!dump.header || lt_lock_until(&dump.lock, lt_sys_clock(CLOCK_MONOTONIC) + LT_LOCK_PATIENCE_NS))
 		return;
 	dump.failed = true; /* the other threads may still run: no chunk is carved out of what goes away */
 	dump.next = dump.end;
@@ -377,4 +380,49 @@ void lt_dump_fork_child(bool interrupted)
 	memset(&no_process, 0, sizeof no_process);
 	lt_process = &no_process;
 	strings = (struct lt_records){ .type = LEAKTRACE_CHUNK_STRINGS, .record_size = 1 };
+}
+
+void lt_dump_visit(void (*visit)(const void *start, size_t size, void *arg), void *arg)
+{
+	for (uint32_t i = 0; dump.header && i < dump.count; i++)
+		visit(dump.segments[i].address, dump.segments[i].size, arg);
+}
+
+/* The dump's path with `-`, the number and the other suffix. */
+static bool snapshot_path(uint32_t number, struct lt_text *text)
+{
+	lt_text_add(text, dump.path);
+	if (text->cut || text->length < sizeof LEAKTRACE_DUMP_SUFFIX)
+		return false;
+	text->length -= sizeof LEAKTRACE_DUMP_SUFFIX - 1;
+	text->bytes[text->length] = '\0';
+	lt_text_add(text, "-");
+	lt_text_add_decimal(text, number);
+	lt_text_add(text, LEAKTRACE_SNAPSHOT_SUFFIX);
+	return !text->cut;
+}
+
+int lt_dump_snapshot(uint32_t number)
+{
+	static char path[PATH_MAX];
+	struct lt_text text = LT_TEXT(path);
+	struct leaktrace_process process = *lt_process;
+	process.exe = process.host = process.session = process.r_note = process.cmdline = process.dir = process.boot_id = 0;
+	if (!snapshot_path(number, &text))
+		return -ENAMETOOLONG;
+	lt_dump_fork_child(false);
+	int error = lt_dump_create(path, SNAPSHOT_FIRST, dump.max_size);
+	if (error)
+		return error;
+	*lt_process = process;
+	dump.header->flags |= LEAKTRACE_HEADER_SNAPSHOT;
+	return 0;
+}
+
+void lt_dump_remove_snapshot(uint32_t number)
+{
+	static char path[PATH_MAX];
+	struct lt_text text = LT_TEXT(path);
+	if (snapshot_path(number, &text))
+		lt_syscall6(SYS_unlinkat, AT_FDCWD, (long)path, 0, 0, 0, 0);
 }

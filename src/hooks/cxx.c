@@ -91,7 +91,7 @@ static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 		REAL(name);                                                            \
 		lt_thread.last_new = 0;                                                \
 		void *block = real arguments;                                          \
-		if (block && lt_recording() && lt_thread.last_new != (uintptr_t)block) \
+		if (block && lt_recording() && lt_thread.last_new != lt_veiled(block)) \
 			lt_record_alloc(block, size, __builtin_return_address(0));     \
 		return block;                                                          \
 	}
@@ -103,7 +103,7 @@ static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 		REAL(name);                                        \
 		if (block && lt_recording()) {                     \
 			lt_record_free(block);                     \
-			lt_thread.last_deleted = (uintptr_t)block; \
+			lt_thread.last_deleted = lt_veiled(block); \
 		}                                                  \
 		real arguments;                                    \
 		lt_thread.last_deleted = 0;                        \

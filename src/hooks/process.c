@@ -7,9 +7,11 @@
 #include "base/sys.h"
 #include "hooks/real.h"
 #include "process/process.h"
+#include "process/request.h"
 #include "trace/record.h"
 #include <alloca.h>
 #include <paths.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -58,7 +60,7 @@ EXPORT pid_t _Fork(void)
 EXPORT void _exit(int status)
 {
 	lt_real_init();
-	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true);
+	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true, NULL);
 	lt_real._exit(status);
 	__builtin_unreachable();
 }
@@ -66,7 +68,7 @@ EXPORT void _exit(int status)
 EXPORT void _Exit(int status)
 {
 	lt_real_init();
-	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true);
+	lt_end(LEAKTRACE_END__EXIT, status & 0xff, true, NULL);
 	lt_real._Exit(status);
 	__builtin_unreachable();
 }
@@ -117,7 +119,7 @@ EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
 	prepare();
 	WITH_SESSION(envp);
-	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true, NULL);
 	int result = finish_exec(ended, lt_real.execve(path, argv, envp));
 	END_SESSION();
 	return result;
@@ -127,7 +129,7 @@ EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
 	prepare();
 	WITH_SESSION(envp);
-	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true, NULL);
 	int result = finish_exec(ended, lt_real.execvpe(file, argv, envp));
 	END_SESSION();
 	return result;
@@ -149,7 +151,7 @@ EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
 	prepare();
 	WITH_SESSION(envp);
-	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true, NULL);
 	int result = finish_exec(ended, lt_real.fexecve(fd, argv, envp));
 	END_SESSION();
 	return result;
@@ -163,7 +165,7 @@ EXPORT int execveat(int dirfd, const char *path, char *const argv[], char *const
 		return -1;
 	}
 	WITH_SESSION(envp);
-	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true);
+	bool ended = lt_end(LEAKTRACE_END_EXEC, 0, true, NULL);
 	int result = finish_exec(ended, lt_real.execveat(dirfd, path, argv, envp, flags));
 	END_SESSION();
 	return result;
@@ -240,10 +242,19 @@ EXPORT FILE *popen(const char *command, const char *mode)
 	return lt_real.popen(command, mode);
 }
 
+EXPORT int kill(pid_t pid, int sig)
+{
+	lt_real_init();
+	if (sig == SIGKILL && lt_recording())
+		lt_request_before_kill(pid);
+	return lt_real.kill(pid, sig);
+}
+
 static pid_t note_end(pid_t pid, int status)
 {
 	if (pid > 0 && (WIFEXITED(status) || WIFSIGNALED(status))) {
 		int saved = errno;
+		lt_request_leave(pid);
 		lt_event(LEAKTRACE_EVENT_CHILD_END, (uint32_t)pid, status, NULL);
 		errno = saved;
 	}

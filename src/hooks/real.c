@@ -69,6 +69,7 @@ static void resolve(void)
 	RESOLVE(wait3);
 	RESOLVE(wait4);
 	RESOLVE(waitid);
+	RESOLVE(kill);
 	RESOLVE(sigaction);
 	RESOLVE(signal);
 	RESOLVE(dlclose);

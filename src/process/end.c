@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The end of an image: the final list of blocks, then the end record, whose kind is stored last. Reached by exit (a handler
- * that was registered before all others and so runs after them, library destructors included; on_exit tells it the status),
- * quick_exit (likewise), the hooks of _exit, _Exit, abort and exec, and fatal signals.
+ * The end of an image: the final list of blocks, a classifier that judges them, then the end record, whose kind is stored last.
+ * Reached by exit (a handler that was registered before all others and so runs after them, library destructors included; on_exit
+ * tells it the status), quick_exit (likewise), the hooks of _exit, _Exit and exec, and fatal signals, abort's among them.
  *
  * All signals are blocked meanwhile, so that mclapply's SIGTERM does not cut a forked worker's list short; SIGKILL can, and
  * then the list before is valid. A vfork child gets here with its parent's memory: its PID is not the dump's.
@@ -11,7 +11,9 @@
 #include "base/sys.h"
 #include "dump/blocks.h"
 #include "dump/dump.h"
+#include "process/classify.h"
 #include "process/process.h"
+#include "process/request.h"
 #include "trace/record.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -19,7 +21,7 @@
 
 int lt_quick_exit_status;
 
-bool lt_end(enum leaktrace_end_kind kind, int code, bool patient)
+bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *context)
 {
 	uint64_t all = ~UINT64_C(0), before = 0;
 	if (lt_load_relaxed(&lt_state) != LT_ON)
@@ -33,19 +35,22 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient)
 	if (mine) {
 		struct rusage usage;
 		lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
+		lt_request_leave(lt_sys_getpid());
 		lt_blocks_write(true, patient);
 		if (lt_syscall6(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0) == 0)
 			lt_process->max_rss = (uint64_t)usage.ru_maxrss * 1024;
 		lt_process->tracer_bytes = lt_arena_bytes();
 		lt_process->end_ns = lt_sys_clock(CLOCK_REALTIME);
 		lt_process->end_code = code;
+		bool last = kind != LEAKTRACE_END_EXEC; /* exec may fail */
+		if (last)
+			lt_store_relaxed(&lt_state, LT_OFF);
+		int error = lt_classify_end(context, last);
 		lt_store_release(&lt_process->end_kind, (uint32_t)kind); /* pairs with the reader of the file */
-		if (kind != LEAKTRACE_END_EXEC)
+		if (last && error)
 			lt_dump_trim();
 		if (kind == LEAKTRACE_END_EXEC)
 			lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
-		else if (kind == LEAKTRACE_END_EXIT)
-			lt_store_relaxed(&lt_state, LT_OFF);
 		if (kind == LEAKTRACE_END_EXIT)
 			lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
 	}
@@ -58,17 +63,19 @@ void lt_end_undo(int error)
 	lt_process->end_ns = 0;
 	__atomic_fetch_and(&lt_process->flags, ~(uint32_t)LEAKTRACE_PROCESS_BLOCKS_FINAL, __ATOMIC_RELAXED);
 	lt_store_release(&lt_process->end_kind, LEAKTRACE_END_NONE);
+	if (lt_process->role == LEAKTRACE_ROLE_FORK)
+		lt_request_fork_child();
 	lt_event(LEAKTRACE_EVENT_EXEC_FAILED, lt_process->key.pid, error, NULL);
 }
 
 static void on_exit_last(int status, void *arg)
 {
-	lt_end(LEAKTRACE_END_EXIT, status & 0xff, true);
+	lt_end(LEAKTRACE_END_EXIT, status & 0xff, true, NULL);
 }
 
 static void on_quick_exit_last(void *arg)
 {
-	lt_end(LEAKTRACE_END__EXIT, lt_quick_exit_status, true);
+	lt_end(LEAKTRACE_END__EXIT, lt_quick_exit_status, true, NULL);
 }
 
 extern int __cxa_at_quick_exit(void (*handler)(void *), void *dso_handle);

@@ -58,6 +58,8 @@ void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text)
 	}
 	lt_thread.depth++;
 	lt_gate_enter();
+	if (lt_load_relaxed(&lt_state) != LT_ON) /* the dump is a classifier's by now */
+		goto out;
 	if (text)
 		event.text = lt_intern_string(text, strnlen(text, 255));
 	lt_lock(&lock);
@@ -71,6 +73,7 @@ void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text)
 	}
 	append(&event);
 	lt_unlock(&lock);
+out:
 	lt_gate_leave();
 	lt_thread.depth--;
 }

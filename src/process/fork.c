@@ -22,7 +22,9 @@
 #include "base/sys.h"
 #include "dump/blocks.h"
 #include "dump/dump.h"
+#include "process/classify.h"
 #include "process/process.h"
+#include "process/request.h"
 #include "trace/gate.h"
 #include "trace/intern.h"
 #include "trace/live.h"
@@ -112,6 +114,7 @@ static void child(bool safe, bool interrupted)
 	lt_unload_fork_child();
 	lt_blocks_fork_child();
 	lt_events_fork_child();
+	lt_classify_fork_child();
 	lt_identity_fork_child();
 	lt_signals_fork_child();
 	if (lt_start_dump(&key, &key, LEAKTRACE_ROLE_FORK)) {
@@ -123,6 +126,7 @@ static void child(bool safe, bool interrupted)
 	if (lost)
 		lt_process->flags |= LEAKTRACE_PROCESS_INHERIT_LOST;
 	lt_task_fork_child();
+	lt_request_fork_child();
 	lt_modules_fork_child();
 }
 

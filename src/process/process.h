@@ -67,9 +67,9 @@ void lt_unload_end(void);
 bool lt_unload_retry(void);
 void lt_unload_fork_child(void);
 
-/* end.c: the end record and the final list of blocks. `patient`: may wait for locks; not in a signal handler. Returns false
- * and does nothing in a vfork child or where there is no dump. */
-bool lt_end(enum leaktrace_end_kind kind, int code, bool patient);
+/* end.c: the end record and the final list of blocks. `patient`: may wait for locks; not in a signal handler, which passes its
+ * `context` (ucontext_t; else NULL). Returns false and does nothing in a vfork child or where there is no dump. */
+bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *context);
 /* exec failed: the image goes on. */
 void lt_end_undo(int error);
 extern int lt_quick_exit_status;

@@ -5,7 +5,8 @@
  * return restores; so parent and core dump see what they would have seen. (Turned down: to return to the instruction of a fault.
  * That of a trap is already past; and a signal that was open only inside sigsuspend would stay blocked.)
  *
- * Process 1 of a container has no handlers of ours: the kernel ignores signals with default action there, but not handlers.
+ * Process 1 of a container has no handlers of ours: the kernel ignores signals with default action there, but not handlers. Its
+ * children have them.
  *
  * The program must not notice: the hooks of sigaction and signal (hooks/signal.c) answer with the disposition that the program
  * set, and put our handler wherever the program asks for SIG_DFL. Ignored signals stay ignored, also across exec. Off by
@@ -27,12 +28,13 @@ static const int8_t fatal[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGABRT, SIG
 
 static struct sigaction shown[64]; /* what the program believes, where it is SIG_DFL */
 static bool ours[64];
+static bool is_init; /* of a PID name space */
 
 bool lt_signals_fatal(int sig)
 {
 	for (unsigned i = 0; i < sizeof fatal; i++)
 		if (fatal[i] == sig)
-			return lt_options.signals;
+			return lt_options.signals && !is_init;
 	return false;
 }
 
@@ -44,7 +46,7 @@ static void on_fatal(int sig, siginfo_t *info, void *context)
 	memset(&standard, 0, sizeof standard);
 	standard.sa_handler = SIG_DFL;
 	lt_real.sigaction(sig, &standard, NULL);
-	lt_end(LEAKTRACE_END_SIGNAL, sig, false);
+	lt_end(LEAKTRACE_END_SIGNAL, sig, false, context);
 	sigdelset(&((ucontext_t *)context)->uc_sigmask, sig);
 	int pid = lt_sys_getpid(), tid = lt_sys_gettid();
 	if (!info || lt_syscall6(SYS_rt_tgsigqueueinfo, pid, tid, sig, (long)info, 0, 0) != 0)
@@ -84,9 +86,8 @@ bool lt_signals_is_ours(const void *handler)
 
 void lt_signals_init(void)
 {
-	if (lt_sys_getpid() == 1)
-		lt_options.signals = false;
-	if (!lt_options.signals)
+	is_init = lt_sys_getpid() == 1;
+	if (!lt_options.signals || is_init)
 		return;
 	for (unsigned i = 0; i < sizeof fatal; i++) {
 		struct sigaction now;
@@ -97,12 +98,15 @@ void lt_signals_init(void)
 
 void lt_signals_fork_child(void)
 {
-	if (lt_sys_getpid() != 1)
+	if (lt_sys_getpid() != 1) {
+		if (is_init)
+			lt_signals_init();
 		return;
+	}
 	struct sigaction standard;
 	memset(&standard, 0, sizeof standard);
 	standard.sa_handler = SIG_DFL;
-	lt_options.signals = false;
+	is_init = true;
 	for (unsigned i = 0; i < sizeof fatal; i++)
 		if (ours[fatal[i]])
 			lt_real.sigaction(fatal[i], &standard, NULL);

@@ -16,6 +16,7 @@
 #include "dump/dump.h"
 #include "hooks/real.h"
 #include "process/process.h"
+#include "process/request.h"
 #include "r/r.h"
 #include "trace/intern.h"
 #include "trace/modules.h"
@@ -231,6 +232,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 		lt_fork_init();
 		lt_end_init();
 		lt_signals_init();
+		lt_request_init();
 		state = LT_ON;
 	}
 out:

@@ -37,6 +37,10 @@ int lt_r_elf_open(const struct dl_phdr_info *info, struct lt_r_object *object)
 			o.start = start;
 		if (end > o.end)
 			o.end = end;
+		if (header->p_flags & PF_W && o.data_count < sizeof(o.data) / sizeof(*o.data)) {
+			o.data[o.data_count].start = start;
+			o.data[o.data_count++].end = end;
+		}
 		if (!(header->p_flags & PF_X))
 			continue;
 		if (start < o.text)

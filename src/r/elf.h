@@ -17,6 +17,10 @@ struct lt_r_object {
 	uintptr_t base;             /* load bias */
 	uintptr_t start, end;       /* all its segments */
 	uintptr_t text, text_end;   /* executable segments */
+	struct {
+		uintptr_t start, end;
+	} data[4];                  /* writable segments, .bss included; there may be nothing between them */
+	unsigned data_count;
 	const ElfW(Sym) *symbols;
 	const char *strings;
 	size_t strings_size;

@@ -104,13 +104,18 @@ static const struct variable variables[] = {
 	{ "R_InBCInterpreter", offsetof(struct lt_r_runtime, in_byte_code), true },
 	{ "R_SrcfileSymbol", offsetof(struct lt_r_runtime, srcfile_symbol), true },
 	{ "R_ClassSymbol", offsetof(struct lt_r_runtime, class_symbol), true },
+	/* for what is garbage only */
+	{ "R_PPStack", offsetof(struct lt_r_runtime, protect_stack), true },
+	{ "R_PPStackTop", offsetof(struct lt_r_runtime, protect_top), true },
+	{ "R_BCNodeStackTop", offsetof(struct lt_r_runtime, node_stack_top), true },
+	{ "Rf_yylval", offsetof(struct lt_r_runtime, parsed), true },
 };
 enum { n_variables = sizeof(variables) / sizeof(*variables) };
 
 struct search {
 	bool found;
-	struct lt_r_object object;
-	struct lt_r_symbol allocate_vector, serialize;
+	struct lt_r_object object, variables;
+	struct lt_r_symbol allocate_vector, serialize, eval, apply_closure, read_and_eval;
 	uintptr_t address[n_variables];
 	char path[4096];
 };
@@ -125,8 +130,11 @@ static int visit(struct dl_phdr_info *info, size_t size, void *argument)
 	if (lt_r_elf_open(info, &object))
 		return 0;
 	for (unsigned i = 0; i < n_variables; i++)
-		if (!search->address[i] && !lt_r_elf_find(&object, variables[i].name, &symbol))
+		if (!search->address[i] && !lt_r_elf_find(&object, variables[i].name, &symbol)) {
 			search->address[i] = symbol.address;
+			if (!search->variables.end)
+				search->variables = object;
+		}
 	if (search->found || lt_r_elf_find(&object, "Rf_allocVector3", &code) || !code.size ||
 	    lt_r_elf_find(&object, "R_GlobalContext", &symbol))
 		return 0;
@@ -135,6 +143,9 @@ static int visit(struct dl_phdr_info *info, size_t size, void *argument)
 	search->object = object;
 	search->allocate_vector = code;
 	lt_r_elf_find(&object, "R_Serialize", &search->serialize);
+	lt_r_elf_find(&object, "Rf_eval", &search->eval);
+	lt_r_elf_find(&object, "Rf_applyClosure", &search->apply_closure);
+	lt_r_elf_find(&object, "Rf_ReplIteration", &search->read_and_eval);
 
 	struct lt_text path = LT_TEXT(search->path);
 	lt_text_add(&path, info->dlpi_name && *info->dlpi_name ? info->dlpi_name : "");
@@ -197,7 +208,11 @@ static void adopt(struct search *search)
 
 	lt_r.version = code ? code : file;
 	lt_r.object = search->object;
+	lt_r.variables_object = search->variables.end ? search->variables : search->object;
 	lt_r.allocate_vector = search->allocate_vector;
+	lt_r.evaluator = (struct lt_r_evaluator){
+		.eval = search->eval.address, .apply_closure = search->apply_closure.address, .read_and_eval = search->read_and_eval.address,
+	};
 	lt_r.stack_top = find_stack_top();
 	lt_r.probation = LT_R_PROBATION;
 	lt_r.node_limit = 0;

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/range.h"
+
 /* One R function call. The strings lie in R's memory and are valid only until control returns to R; copy them. `call` and
  * `namespace` are names of symbols and never move or go away; `file` may. */
 struct lt_r_call {
@@ -59,5 +61,58 @@ bool lt_r_is_preparation(const void *message);
 /* The block that malloc(size) just returned to `return_address` was taken by R's own allocator: a page of small nodes or a
  * large vector (R's memory.c), not by C code that happens to be in libR. */
 bool lt_r_heap_block(uintptr_t return_address, size_t size);
+
+/* Where the code of R's evaluator is: Rf_eval, Rf_applyClosure, Rf_ReplIteration, and some address inside the byte-code
+ * interpreter; 0: not known. */
+struct lt_r_evaluator {
+	uintptr_t eval, apply_closure, read_and_eval, byte_code;
+};
+
+/* The highest address of R's stack; 0: not known. */
+uintptr_t lt_r_stack_top(void);
+
+/* Only in a copy of the process. False if R stacks are off or R has not started. */
+bool lt_r_evaluator(struct lt_r_evaluator *evaluator);
+
+/* ---- What of R's heap is garbage; see collect.c. Only in a copy of the process, where nothing else runs. ---- */
+
+/* Aligned words in nodes of R's that may be pointers to blocks that aren't R's: the address of an external pointer, the bytes of a
+ * raw vector. No other words of R's heap are. */
+struct lt_r_ranges {
+	struct lt_range *all;
+	size_t count, room;
+};
+
+struct lt_r_collection {
+	/* given */
+	/* 0: R's thread has called us, from code where R might have collected too. Else it was stopped anywhere, this is its stack
+	 * pointer, and what its stack points to is kept. */
+	uintptr_t stack;
+	const uintptr_t *registers; /* the thread's, where it was stopped; their number */
+	unsigned register_count;
+	/* Size of the recorded block that begins at `address`, 0: none. NULL: graphics devices keep nothing (they are the only
+	 * roots of R's in blocks of malloc). */
+	size_t (*block)(uintptr_t address, void *arg);
+	void *arg;
+
+	/* results */
+	struct lt_r_ranges live;    /* in live nodes */
+	struct lt_r_ranges garbage; /* in nodes that only garbage holds which waits for its finalizer */
+	uint64_t pending;           /* finalizers that would run at R's next collection */
+	uint64_t strange;           /* pointers that lead to no node: 0, unless stale words were taken for roots */
+	const char *note;           /* why it failed; static */
+};
+
+/* Which nodes can R still get at? Writes nothing into R's memory, and calls nothing of R's. Returns 0, -ENODATA (no R, or it has
+ * not started), -ENOTSUP (a version or build that isn't known), -EBUSY (R was in the middle of an allocation or a collection),
+ * -EUCLEAN (something isn't laid out as expected), -ENOMEM; then there are no results. It may crash where R's memory is damaged:
+ * the caller may then go on as if it had failed, for it leaves nothing half done but memory of the tracer's. */
+int lt_r_collect(struct lt_r_collection *collection);
+
+/* After lt_r_collect(): the block is R's own heap, a page of nodes or a large vector, garbage or not: R has not lost it, and what
+ * points to others in it is in the ranges. */
+bool lt_r_owns(uintptr_t block, uint64_t size);
+
+void lt_r_collect_end(struct lt_r_collection *collection);
 
 #endif

@@ -13,6 +13,7 @@
 #include "base/atomic.h"
 #include "r/elf.h"
 #include "r/layout.h"
+#include "r/r.h"
 
 /* A node of R's heap; the same in all 64-bit versions 3.6 to 4.5. */
 struct lt_r_node {
@@ -55,10 +56,19 @@ enum lt_r_type {
 	LT_R_SPECIAL = 7,
 	LT_R_BUILTIN = 8,
 	LT_R_CHARS = 9,
+	LT_R_LOGICAL = 10,
 	LT_R_INTEGER = 13,
+	LT_R_DOUBLE = 14,
+	LT_R_COMPLEX = 15,
 	LT_R_STRINGS = 16,
+	LT_R_DOTS = 17,
 	LT_R_LIST = 19,
+	LT_R_EXPRESSIONS = 20,
 	LT_R_BYTE_CODE = 21,
+	LT_R_EXTERNAL_POINTER = 22, /* address, protected value and tag are car, cdr and tag */
+	LT_R_WEAK_REFERENCE = 23,   /* a list of key, value, finalizer and the next weak reference */
+	LT_R_RAW = 24,
+	LT_R_OBJECT = 25,
 };
 
 enum {
@@ -79,7 +89,9 @@ struct lt_r_runtime {
 	unsigned stale;     /* walks in a row that found R_GlobalContext pointing below the stack */
 	uintptr_t stack_top; /* of the process's first thread */
 	struct lt_r_object object;
+	struct lt_r_object variables_object; /* the executable, if it holds R's variables by copy relocations; else like object */
 	struct lt_r_symbol allocate_vector; /* Rf_allocVector3 */
+	struct lt_r_evaluator evaluator;    /* all but byte_code */
 
 	/* R's own variables: pointers to them, for R sets them while it starts. */
 	const char *const *global_context;
@@ -87,6 +99,11 @@ struct lt_r_runtime {
 	const struct lt_r_node *const *nil, *const *in_byte_code, *const *base_namespace, *const *base_environment,
 	    *const *global_environment, *const *empty_environment, *const *namespace_registry, *const *srcfile_symbol,
 	    *const *class_symbol;
+	/* For collect.c; any may be NULL. */
+	const struct lt_r_node *const *const *protect_stack;
+	const int *protect_top;
+	const char *const *node_stack_top;
+	const struct lt_r_node *const *parsed; /* the parser's yylval: stale, and no root of R's */
 };
 extern struct lt_r_runtime lt_r;
 

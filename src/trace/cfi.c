@@ -412,7 +412,7 @@ static const struct entry *find_table(const uint8_t *header, uint64_t *count)
 	return r.bad || !*count ? NULL : (const void *)r.p;
 }
 
-static const uint8_t *find_fde(const uint8_t *header, uintptr_t pc)
+static const struct entry *find_entry(const uint8_t *header, uintptr_t pc)
 {
 	uint64_t count;
 	const struct entry *table = find_table(header, &count);
@@ -427,7 +427,13 @@ static const uint8_t *find_fde(const uint8_t *header, uintptr_t pc)
 		else
 			high = middle;
 	}
-	return low ? header + table[low - 1].fde : NULL;
+	return low ? &table[low - 1] : NULL;
+}
+
+static const uint8_t *find_fde(const uint8_t *header, uintptr_t pc)
+{
+	const struct entry *entry = find_entry(header, pc);
+	return entry ? header + entry->fde : NULL;
 }
 
 #if __GLIBC_PREREQ(2, 35)
@@ -479,4 +485,11 @@ struct lt_rule lt_cfi_rule(uintptr_t pc)
 {
 	const uint8_t *header = find_header(pc), *fde = header ? find_fde(header, pc) : NULL;
 	return fde ? from_fde(fde, pc) : (struct lt_rule){ .kind = LT_RULE_UNKNOWN };
+}
+
+uintptr_t lt_cfi_function(uintptr_t pc)
+{
+	const uint8_t *header = find_header(pc);
+	const struct entry *entry = header ? find_entry(header, pc) : NULL;
+	return entry ? (uintptr_t)header + (uintptr_t)(intptr_t)entry->start : 0;
 }

@@ -41,4 +41,7 @@ struct lt_rule lt_cfi_rule(uintptr_t pc);
  * NULL: none, or in a form that linkers don't write. Likewise. */
 const void *lt_cfi_header(uintptr_t pc, const void **table, uint64_t *count);
 
+/* Where the unwind table's entry that covers `pc` begins: its function, as a rule; 0: none. Likewise. */
+uintptr_t lt_cfi_function(uintptr_t pc);
+
 #endif

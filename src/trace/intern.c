@@ -20,6 +20,7 @@
 #include "trace/table.h"
 #include <string.h>
 
+#define LOCK_PATIENCE_NS 200000000
 #define SITE_LEAF 512
 #define SITE_LEAVES 16384 /* 8 million sites */
 
@@ -43,7 +44,7 @@ static uint64_t hash_bytes(const char *bytes, size_t length)
 	return h ^ h >> 29;
 }
 
-uint32_t lt_intern_string(const char *bytes, size_t length)
+static uint32_t intern_string(const char *bytes, size_t length, bool bounded)
 {
 	if (!length)
 		return 0;
@@ -51,15 +52,28 @@ uint32_t lt_intern_string(const char *bytes, size_t length)
 	uint32_t found = lt_table_find(&strings, a, b);
 	if (found)
 		return found;
-	lt_lock(&intern_lock);
+	if (!bounded)
+		lt_lock(&intern_lock);
+	else if (lt_lock_until(&intern_lock, lt_sys_clock(CLOCK_MONOTONIC) + LT_LOCK_PATIENCE_NS))
+		return 0;
 	found = lt_table_find(&strings, a, b);
 	if (!found) {
-		found = lt_dump_string(bytes, length);
+		found = lt_dump_string(bytes, length, bounded);
 		if (found)
 			lt_table_add(&strings, a, b, found);
 	}
 	lt_unlock(&intern_lock);
 	return found;
+}
+
+uint32_t lt_intern_string(const char *bytes, size_t length)
+{
+	return intern_string(bytes, length, false);
+}
+
+uint32_t lt_intern_string_bounded(const char *bytes, size_t length)
+{
+	return intern_string(bytes, length, true);
 }
 
 static uint32_t intern_frame_slowly(uint32_t parent, uintptr_t pc, bool unsure)

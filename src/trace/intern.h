@@ -14,6 +14,8 @@
 
 /* The reference of a string in the dump; the same for the same bytes. 0: empty, or no room. Takes the intern lock (rank 2). */
 uint32_t lt_intern_string(const char *bytes, size_t length);
+/* The same, but 0 where a lock can't be had for 200 ms: for contexts that may have interrupted its holder. */
+uint32_t lt_intern_string_bounded(const char *bytes, size_t length);
 
 /* The trie node of a native stack of `n` return addresses, innermost first. 0 if n is 0 or there is no room. No lock held. */
 uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n);

@@ -71,12 +71,14 @@ static struct scratch *take_scratch(void)
 	}
 }
 
-static inline void enter(void)
+/* False at the end of the image: its dump belongs to the classifier then. leave() must follow all the same. */
+static inline bool enter(void)
 {
 	lt_thread.depth++;
 	if (lt_unlikely(!*lt_alive))
 		lt_fork_child_unseen(false);
 	lt_gate_enter();
+	return lt_likely(lt_load_relaxed(&lt_state) == LT_ON);
 }
 
 static inline void leave(void)
@@ -203,7 +205,8 @@ void lt_record_alloc(void *address, size_t size, void *caller)
 	if (!lt_active)
 		return;
 	int saved = errno;
-	enter();
+	if (lt_unlikely(!enter()))
+		goto out;
 	struct lt_block old, block = { .address = (uintptr_t)address, .size = size, .task = lt_task_current() };
 	block.site = find_site((uintptr_t)caller, size);
 	struct leaktrace_site *site = lt_site(block.site);
@@ -219,8 +222,9 @@ void lt_record_alloc(void *address, size_t size, void *caller)
 		if (lt_unlikely(old.address))
 			count_free(&old, false);
 	}
-	lt_thread.last_block = lt_thread.last_new = (uintptr_t)address;
+	lt_thread.last_block = lt_thread.last_new = lt_veiled(address);
 	lt_thread.last_site = block.site;
+out:
 	leave();
 	errno = saved;
 }
@@ -229,12 +233,12 @@ void lt_record_free(void *address)
 {
 	int saved = errno;
 	struct lt_block block;
-	enter();
-	if (lt_live_remove((uintptr_t)address, &block)) {
-		count_free(&block, lt_thread.last_block == block.address);
-		if (lt_thread.last_block == block.address)
+	if (lt_unlikely(!enter())) {
+	} else if (lt_live_remove((uintptr_t)address, &block)) {
+		count_free(&block, lt_thread.last_block == lt_veiled(address));
+		if (lt_thread.last_block == lt_veiled(address))
 			lt_thread.last_block = 0;
-	} else if (lt_active && lt_thread.last_deleted != (uintptr_t)address) {
+	} else if (lt_active && lt_thread.last_deleted != lt_veiled(address)) {
 		lt_add_relaxed(&lt_process->unknown_frees, 1);
 	}
 	leave();
@@ -245,9 +249,8 @@ void lt_record_take(void *address, struct lt_taken *taken)
 {
 	int saved = errno;
 	struct lt_block block;
-	enter();
 	taken->address = 0;
-	if (lt_live_remove((uintptr_t)address, &block))
+	if (lt_likely(enter()) && lt_live_remove((uintptr_t)address, &block))
 		*taken = (struct lt_taken){ block.address, block.size, block.site, block.task };
 	leave();
 	errno = saved;
@@ -259,8 +262,7 @@ void lt_record_put_back(const struct lt_taken *taken)
 	struct lt_block old, block = { taken->address, taken->size, taken->site, taken->task };
 	if (!taken->address)
 		return;
-	enter();
-	if (lt_live_insert(&block, &old))
+	if (lt_likely(enter()) && lt_live_insert(&block, &old))
 		count_free(&block, false); /* no memory for the table: it is lost to us */
 	leave();
 	errno = saved;
@@ -272,8 +274,8 @@ void lt_record_taken_freed(const struct lt_taken *taken)
 	struct lt_block block = { taken->address, taken->size, taken->site, taken->task };
 	if (!taken->address)
 		return;
-	enter();
-	count_free(&block, false);
+	if (lt_likely(enter()))
+		count_free(&block, false);
 	leave();
 	errno = saved;
 }

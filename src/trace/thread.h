@@ -17,10 +17,16 @@ struct lt_thread {
 	uint8_t unloading; /* calls of dlclose that this thread is in */
 	uint32_t last_site;     /* site of last_block */
 	uintptr_t stack_low, stack_high; /* of the thread's own stack, what can be read for sure; see unwind.c */
-	uintptr_t last_block;   /* the thread's last allocation, for temporaries; 0: none, or freed */
+	/* Veiled addresses, or the scan for pointers would find them here. 0: none. */
+	uintptr_t last_block;   /* the thread's last allocation, for temporaries; 0 also: freed */
 	uintptr_t last_new;     /* what the last recorded allocation returned, for operator new above malloc */
 	uintptr_t last_deleted; /* what operator delete above free has taken out already */
 };
+
+static inline uintptr_t lt_veiled(const void *address)
+{
+	return ~(uintptr_t)address;
+}
 
 extern __thread struct lt_thread lt_thread __attribute__((tls_model("initial-exec"), visibility("hidden")));
 

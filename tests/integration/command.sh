@@ -13,7 +13,7 @@ run "$tool" run -- "$work/no-such-program"
 holds "run: no such program" [ "$status" -ne 0 ]
 run "$tool" run -- "$targets/forks" fork
 same "run: status 0" 0 "$status"
-holds "run: the summary names the leak" grep -q leak_child "$work/out" "$work/err"
+holds "run: the summary names the leak" grep -q leak_after "$work/out" "$work/err"
 
 trace a "$targets/forks" many
 trace b "$targets/execs" chain 5
@@ -45,8 +45,12 @@ run "$tool" merge -o "$work/ba.ltd" "$work/a"
 same "merge: onto a file" 0 "$status"
 same "merge: no temporary files" 0 "$(find "$work" -name '*.tmp' | wc -l)"
 
+"$tool" report --kind=reachable "$work/a" >"$work/out"
+holds "text names what is reachable if asked for it" grep -q leak_child "$work/out"
 "$tool" report "$work/a" >"$work/out"
-holds "text names the leak" grep -q leak_child "$work/out"
+holds "text names the leak" grep -q leak_after "$work/out"
+holds "text counts what is reachable" grep -q 'still reachable' "$work/out"
+holds "text does not name what is reachable" sh -c "! grep -q leak_child '$work/out'"
 "$tool" report --blocks "$work/a" >"$work/out"
 same "--blocks: a row per block" 50 "$(grep -c leak_child "$work/out")"
 "$tool" report --blocks --top 7 "$work/a" >"$work/out"
@@ -105,6 +109,8 @@ report --kind=lost
 report --kind=
 report --min-bytes 1x
 report --fail-on definite:x
+report --fail-on suppressed
+report --kind=suppressed
 report --process 999999 $work/a
 report --blocks=3
 report $work/none

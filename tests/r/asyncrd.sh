@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# The leak of examples/asyncrd on one of R's parallel back ends: exact blocks and bytes, growth per task and poll, R calls,
-# roles; and the fixed variant without it. usage: asyncrd.sh BACKEND
+# The leak of examples/asyncrd on one of R's parallel back ends: exact blocks and bytes, all definite, growth per task and poll, R
+# calls, roles; and the fixed variant without it. usage: asyncrd.sh BACKEND
 . "$LT_SOURCE/tests/lib.sh"
 needs Rscript
 backend=$1
@@ -40,6 +40,11 @@ fact d "C names" '[sites("R_PollAsyncRd")[0].native[:7][].function] == ["R_PollA
 fact d "module, file, line" 'sites("R_PollAsyncRd")[0] | (.module | endswith("asyncrd.so")) and (.file | endswith("asyncrd.c")) and .line > 0'
 fact d "master" 'one("master") | .end_kind == "exit" and .end_code == 0'
 fact d "only R is traced" 'all(.processes[]; .exe | endswith("/R"))'
+fact d "every process is classified" 'all(.processes[]; .classified)'
+fact d "all of both leaks is definite" 'sites("R_PollAsyncRd") + sites("psock_worker_loop") | all(.kind == "definite")'
+fact d "nothing else of the module is lost" '[.sites[] | select(.kind != "reachable" and (.module // "" | endswith("asyncrd.so")))
+	| .function] | unique == ["R_PollAsyncRd", "psock_worker_loop"]'
+fact d "nothing else is definite or unknown" '.totals.definite.blocks == 3 * '$tasks' and .totals.unknown.blocks == 0'
 fact d "nothing dropped" '[.processes[].dropped] | add == 0'
 case $backend in
 multisession)
@@ -78,6 +83,14 @@ same "fixed: status" 0 "$status"
 holds "fixed: same output" cmp "$work/out.plain" "$work/out"
 report fixed
 fact fixed "fixed: no block left" 'blocks("R_PollAsyncRd") == 0 and blocks("psock_worker_loop") == 0'
+fact fixed "fixed: every process is classified" 'all(.processes[]; .classified)'
+fact fixed "fixed: nothing definite or unknown" '.totals.definite.blocks == 0 and .totals.unknown.blocks == 0'
+fact fixed "fixed: nothing of the module but R's heap" \
+	'[.sites[] | select((.module // "" | endswith("asyncrd.so")) and (.r_heap | not))] | length == 0'
+run "$tool" diff --fail-on new "$work/d" "$work/fixed"
+same "from leaking to fixed: nothing new" 0 "$status"
+run "$tool" diff --fail-on new "$work/fixed" "$work/d"
+same "from fixed to leaking: new" 1 "$status"
 "$tool" report "$work/fixed" >"$work/out"
 holds "fixed: no such row" sh -c "! grep -q -e R_PollAsyncRd -e psock_worker_loop '$work/out'"
 

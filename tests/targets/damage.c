@@ -154,7 +154,7 @@ static const char *fault(const struct outcome *outcome, const struct outcome *wh
 		return "ends with a wrong status";
 	if (outcome->told_size > TOLD_MAX)
 		return "says too much";
-	if (outcome->max_rss > 2 * whole->max_rss + (16u << 20))
+	if (outcome->max_rss > 2 * whole->max_rss + (32u << 20))
 		return "takes too much memory";
 	if (status == 2)
 		return !outcome->told_size ? "fails without a word" : outcome->out_size ? "fails, but prints a report" : NULL;

@@ -93,6 +93,39 @@ static void too_much_is_refused(void **state)
 	assert_non_null(lt_arena_alloc(16));
 }
 
+static void find_mapping(uintptr_t low, uintptr_t high, void *argument)
+{
+	uintptr_t *wanted = argument;
+
+	if (low == wanted[0] && high == wanted[1])
+		wanted[2]++;
+}
+
+static void mappings_are_known_until_they_are_given_back(void **state)
+{
+	char *memory = lt_map(10000);
+	uintptr_t wanted[3] = { (uintptr_t)memory, (uintptr_t)memory + 12288, 0 };
+
+	assert_true(lt_arena_visit(find_mapping, wanted));
+	assert_int_equal(wanted[2], 1);
+	lt_unmap(memory, 10000);
+	assert_true(lt_arena_visit(find_mapping, wanted));
+	assert_int_equal(wanted[2], 1);
+}
+
+/* Last: it is never all known again. */
+static void more_mappings_than_are_remembered_are_told(void **state)
+{
+	static char *memory[5000];
+	uintptr_t none[3] = { 0 };
+
+	for (unsigned i = 0; i < 5000; i++)
+		memory[i] = lt_map(4096);
+	assert_false(lt_arena_visit(find_mapping, none));
+	for (unsigned i = 0; i < 5000; i++)
+		lt_unmap(memory[i], 4096);
+}
+
 /* Enough for the threads to meet. */
 enum { THREADS = 2, PER_THREAD = 600000 };
 static int running;
@@ -140,6 +173,8 @@ int main(void)
 		cmocka_unit_test(unmapping_nothing_does_nothing),
 		cmocka_unit_test(too_much_is_refused),
 		cmocka_unit_test(threads_get_blocks_of_their_own),
+		cmocka_unit_test(mappings_are_known_until_they_are_given_back),
+		cmocka_unit_test(more_mappings_than_are_remembered_are_told),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

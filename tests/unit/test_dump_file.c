@@ -231,7 +231,7 @@ static void string_is_found_by_its_reference(void **state)
 	for (int i = 0; i < 5000; i++) {
 		int length = snprintf(text, sizeof text, "string %d%.*s", i, i % 9, "         ");
 
-		references[i] = lt_dump_string(text, (size_t)length);
+		references[i] = lt_dump_string(text, (size_t)length, false);
 		assert_int_not_equal(references[i], 0);
 	}
 	struct view view = view_of(*state);
@@ -255,7 +255,7 @@ static void string_of_more_than_64_kib_is_cut(void **state)
 	memset(text, 'x', 1000000);
 	create(*state, MAX_SIZE);
 	for (unsigned i = 0; i < 6; i++)
-		references[i] = lt_dump_string(text, lengths[i]);
+		references[i] = lt_dump_string(text, lengths[i], false);
 	free(text);
 	struct view view = view_of(*state);
 	for (unsigned i = 0; i < 6; i++) {
@@ -389,12 +389,12 @@ static void write_as_child(void *argument)
 	CHILD_CHECK(!lt_dump_open());
 	lt_process->tasks = 2; /* a dummy's */
 	CHILD_CHECK(!lt_dump_append(&records));
-	CHILD_CHECK(!lt_dump_string("text", 4));
+	CHILD_CHECK(!lt_dump_string("text", 4, false));
 	char *path = db_path(tracer->directory, "child.ltd");
 	CHILD_CHECK(lt_dump_create(path, SEGMENT, MAX_SIZE) == 0);
 	CHILD_CHECK(lt_process->tasks == 0);
 	CHILD_CHECK(add(&records));
-	CHILD_CHECK(lt_dump_string("text", 4));
+	CHILD_CHECK(lt_dump_string("text", 4, false));
 	struct view view;
 	CHILD_CHECK(view_read(&view, path));
 	CHILD_CHECK(all_true(&view, &count) && count == 1);
@@ -450,7 +450,7 @@ static void write_until_killed(void)
 
 	while (add(&records)) {
 		if (records.next % 50 == 0)
-			lt_dump_string(text, (size_t)snprintf(text, sizeof text, "%u", (unsigned)records.next));
+			lt_dump_string(text, (size_t)snprintf(text, sizeof text, "%u", (unsigned)records.next), false);
 		if (records.next % 5000 == 0)
 			lt_dump_chunk(4711, 8, 10000 + records.next % 30000);
 	}

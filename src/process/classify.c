@@ -1,0 +1,269 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A classifier's start. Three processes:
+ *   the program's thread   closes the gate, blocks its signals, and waits (CLONE_VFORK) while
+ *   the helper             shares its memory, holds the other threads still, forks the classifier, waits until that has its
+ *                          file, lets the threads go and ends;
+ *   the classifier         is a copy of the program at that moment (classifier.c).
+ * The helper is there so that the classifier is nobody's child: it is reaped here by its number, has no exit signal, and so
+ * neither SIGCHLD nor wait() shows it to the program; the classifier goes to init. It costs no copy of the address space.
+ *
+ * Raw clone(), so that the program's atfork handlers don't run. Turned down: to classify in the process itself (the pause), in a
+ * child of the program (wait() shows it, and mclapply's SIGTERM ends it), in the command by process_vm_readv (the worker is gone by
+ * then).
+ *
+ * Threads: one classification at a time; a second request meanwhile is refused with -EBUSY, but the last one waits. Failure
+ * (RLIMIT_NPROC, memory): the program goes on; for the last one the dump says why its blocks stay unknown.
+ */
+#include "process/classify.h"
+#include "base/arena.h"
+#include "base/options.h"
+#include "base/sys.h"
+#include "base/text.h"
+#include "dump/dump.h"
+#include "process/process.h"
+#include "process/threads.h"
+#include "trace/intern.h"
+#include "trace/record.h"
+#include <linux/futex.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+
+#define INIT_PATIENCE_NS 10000000000
+#define BUSY_PATIENCE_NS 1000000000
+#define PATIENCE_NS 2500000000 /* for the classifier's first steps, its turn included */
+
+static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
+	                              .record_size = sizeof(struct leaktrace_verdict),
+	                              .chunk_size = 4096,
+	                              .bounded = true };
+static int busy;
+static uint32_t snapshots, last_task_snapshot, exec_snapshot; /* before an exec, which then may have failed */
+static uint64_t judged_task; /* number of the task at whose end there was a verdict */
+
+struct leaktrace_verdict *lt_verdict_append(const struct leaktrace_verdict *verdict)
+{
+	struct leaktrace_verdict *record = lt_dump_append(&verdicts);
+	if (record) {
+		*record = *verdict;
+		lt_dump_commit(&verdicts);
+	}
+	return record;
+}
+
+void lt_classify_fork_child(void)
+{
+	verdicts.chunk = NULL;
+	verdicts.next = 0;
+	snapshots = last_task_snapshot = exec_snapshot = 0;
+	judged_task = 0;
+	busy = 0;
+}
+
+static void note_failure(struct leaktrace_verdict *record, const char *why)
+{
+	if (!record)
+		return;
+	record->note = lt_intern_string_bounded(why, strlen(why));
+	lt_store_release(&record->state, LEAKTRACE_VERDICT_FAILED); /* pairs with the reader of the file */
+}
+
+static const char *reason(int error)
+{
+	switch (-error) {
+	case EAGAIN: return "no classifier: the limit of processes is reached";
+	case ENOMEM: return "no classifier: out of memory";
+	case EPERM: return "no classifier: fork is not permitted";
+	case EBUSY: return "no classifier: another one was being started";
+	case EFBIG: return "no classifier: max_size is below what it takes";
+	}
+	return "no classifier: fork failed";
+}
+
+static bool yama_forbids(void)
+{
+	char scope[16];
+	return lt_text_read_file("/proc/sys/kernel/yama/ptrace_scope", scope, sizeof scope) > 0 && *scope == '1';
+}
+
+/* The thread itself: its callee-saved registers are in the frames above `sp`, or in the context that a signal interrupted. */
+static void describe_caller(struct lt_scan_thread *thread, const void *context, uintptr_t sp)
+{
+	memset(thread, 0, sizeof *thread);
+	thread->tid = (uint32_t)lt_sys_gettid();
+	thread->sp = sp;
+	thread->tp = (uintptr_t)__builtin_thread_pointer();
+#if defined __x86_64__
+	if (context) {
+		const greg_t *registers = ((const ucontext_t *)context)->uc_mcontext.gregs;
+		static const uint8_t which[] = { REG_RAX, REG_RBX, REG_RCX, REG_RDX, REG_RSI, REG_RDI, REG_RBP, REG_R8,
+			                         REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15, REG_RSP };
+		for (unsigned i = 0; i < sizeof which; i++)
+			thread->reg[i] = (uintptr_t)registers[which[i]];
+		thread->registers = sizeof which;
+		thread->sp = (uintptr_t)registers[REG_RSP] - LT_RED_ZONE;
+		thread->pc = (uintptr_t)registers[REG_RIP];
+	}
+#endif
+}
+
+/* In the helper: no return, on the stack of the program's thread, which waits. */
+static __attribute__((noinline, noreturn)) void help(struct lt_classification *c, int pid, int *error)
+{
+	/* The helper's own. A pipe must get its end when the program is killed meanwhile; and the program may have used up its limit. */
+	lt_syscall6(SYS_close_range, 0, ~0U, 0, 0, 0, 0);
+	if (c->threads)
+		c->thread_count = 1 + lt_threads_hold(pid, (int)c->threads[0].tid, c->threads + 1, c->thread_count - 1,
+		                                      LT_THREADS_MAX - 1, &c->unstopped, &c->threads_missing);
+	long classifier = lt_syscall6(SYS_clone, 0, 0, 0, 0, 0, 0);
+	if (!classifier)
+		lt_classifier_run(c);
+	*error = classifier < 0 ? (int)classifier : 0;
+	bool released = lt_threads_release(c->threads + 1, c->thread_count - 1);
+	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + PATIENCE_NS;
+	while (classifier > 0 && !lt_load_acquire(&c->shared->ready)) { /* pairs with the store in classifier.c */
+		struct timespec rest = { 0, 1000000 };
+		if (!released)
+			released = lt_threads_release(c->threads + 1, c->thread_count - 1);
+		lt_syscall6(SYS_futex, (long)&c->shared->ready, FUTEX_WAIT, 0, (long)&rest, 0, 0);
+		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || lt_syscall6(SYS_wait4, classifier, 0, WNOHANG | __WALL, 0, 0, 0) == classifier)
+			break;
+	}
+	for (;;)
+		lt_syscall6(SYS_exit, 0, 0, 0, 0, 0, 0);
+}
+
+/* Clones the helper and waits for its end. In a function of its own, with nothing kept in registers over the clone. */
+static __attribute__((noinline)) int clone_helper(struct lt_classification *c)
+{
+	volatile int error = 0;
+	struct lt_classification *volatile kept = c;
+	volatile int pid = lt_sys_getpid();
+	long helper = lt_syscall6(SYS_clone, CLONE_VM | CLONE_VFORK, 0, 0, 0, 0, 0);
+	if (!helper)
+		help(kept, pid, (int *)&error);
+	if (helper < 0)
+		return (int)helper;
+	int status;
+	while (lt_syscall6(SYS_wait4, helper, (long)&status, __WALL, 0, 0, 0) == -EINTR)
+		;
+	return error;
+}
+
+static struct leaktrace_verdict *announce(const struct lt_classification *c, uint32_t state)
+{
+	const struct leaktrace_verdict verdict = {
+		.time_ns = c->time_ns,
+		.trigger = c->trigger,
+		.state = state,
+		.generation = lt_process->blocks_generation + 1,
+	};
+	return lt_verdict_append(&verdict);
+}
+
+/* Whoever holds it is another thread, for it has all signals blocked. */
+static bool take_busy(bool patient)
+{
+	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + BUSY_PATIENCE_NS;
+	while (lt_exchange_acquire(&busy, 1)) { /* pairs with the store at the end of lt_classify */
+		if (!patient || lt_sys_clock(CLOCK_MONOTONIC) > deadline)
+			return false;
+		lt_sys_wait(264);
+	}
+	return true;
+}
+
+int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *context, bool last)
+{
+	struct lt_classification c = {
+		.trigger = trigger, .label = label, .last = last, .context = context, .pid = (uint32_t)lt_sys_getpid(),
+		.begin_ns = lt_sys_clock(CLOCK_MONOTONIC), .time_ns = lt_sys_clock(CLOCK_REALTIME),
+	};
+	int error;
+	__builtin_unwind_init();
+	if (!lt_options.verdict || !lt_dump_open())
+		return -ENODATA;
+	if (trigger == LEAKTRACE_TRIGGER_END && !lt_process->live_blocks) {
+		if (last)
+			announce(&c, LEAKTRACE_VERDICT_DONE);
+		return -ENODATA;
+	}
+	if (!take_busy(last)) {
+		if (last)
+			note_failure(announce(&c, LEAKTRACE_VERDICT_RUNNING), reason(-EBUSY));
+		return -EBUSY;
+	}
+	size_t size = LT_THREADS_MAX * sizeof *c.threads;
+	int pid = (int)c.pid, tid = lt_sys_gettid();
+	c.shared = lt_sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	c.threads = lt_map(size);
+	error = -ENOMEM;
+	if (lt_sys_mmap_failed(c.shared) || !c.threads)
+		goto out;
+	/* Nobody looks for these verdicts but who has asked for them, and that is the program's own pause. */
+	c.shared->ready = trigger == LEAKTRACE_TRIGGER_API || trigger == LEAKTRACE_TRIGGER_COMMAND;
+	c.thread_count = 1;
+	bool opened = false;
+	describe_caller(&c.threads[0], context, (uintptr_t)__builtin_frame_address(0));
+	if (lt_threads_others(pid, tid)) {
+		c.thread_count += lt_threads_guess(pid, tid, c.threads + 1, LT_THREADS_MAX - 1);
+		opened = yama_forbids() && lt_syscall6(SYS_prctl, PR_SET_PTRACER, (long)PR_SET_PTRACER_ANY, 0, 0, 0, 0) == 0;
+	}
+	if (last)
+		c.record = announce(&c, LEAKTRACE_VERDICT_RUNNING);
+	else
+		c.snapshot = ++snapshots;
+	if (trigger == LEAKTRACE_TRIGGER_TASK)
+		c.replaces = last_task_snapshot;
+	if (trigger == LEAKTRACE_TRIGGER_END)
+		c.replaces = exec_snapshot;
+	error = last && !c.record ? -EFBIG : 0;
+	if (!error) {
+		c.stopped = lt_fork_stop_threads();
+		error = clone_helper(&c);
+		lt_fork_resume_threads();
+		lt_store_relaxed(&c.shared->pause_ns, lt_sys_clock(CLOCK_MONOTONIC) - c.begin_ns);
+	}
+	if (opened)
+		lt_syscall6(SYS_prctl, PR_SET_PTRACER, 0, 0, 0, 0, 0);
+	if (!error && trigger == LEAKTRACE_TRIGGER_TASK)
+		last_task_snapshot = c.snapshot;
+	if (!error && trigger == LEAKTRACE_TRIGGER_END && !last)
+		exec_snapshot = c.snapshot;
+out:
+	if (error)
+		note_failure(c.record, reason(error));
+	lt_unmap(c.threads, size);
+	if (!lt_sys_mmap_failed(c.shared))
+		lt_sys_munmap(c.shared, 4096);
+	lt_store_release(&busy, 0); /* pairs with the exchange in take_busy */
+	return error;
+}
+
+int lt_classify_end(const void *context, bool last)
+{
+	int error = -EALREADY;
+	if (!judged_task || judged_task != lt_process->tasks || lt_task_current())
+		error = lt_classify(LEAKTRACE_TRIGGER_END, NULL, context, last);
+	if (last && lt_options.verdict && lt_sys_getpid() == 1) /* its end is that of its name space, its workers' classifiers and all */
+		lt_classifier_wait_all(lt_sys_clock(CLOCK_MONOTONIC) + INIT_PATIENCE_NS);
+	return error;
+}
+
+int lt_classify_now(enum leaktrace_trigger trigger, const char *label, const void *context, uint32_t *snapshot)
+{
+	uint64_t all = ~UINT64_C(0), before;
+	lt_thread.depth++;
+	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
+	int error = lt_classify(trigger, label, context, false);
+	if (!error && snapshot)
+		*snapshot = snapshots;
+	if (!error && trigger == LEAKTRACE_TRIGGER_TASK)
+		judged_task = lt_process->tasks;
+	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
+	lt_thread.depth--;
+	return error;
+}

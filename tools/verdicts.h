@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Verdicts: which of a process's classifications counts, whether it is still under way, and what it says of each site.
+ */
+#ifndef LT_VERDICTS_H
+#define LT_VERDICTS_H
+
+#include <leaktrace/dump-format.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "kind.h"
+#include "reader.h"
+
+struct lt_merge;
+
+/* A verdict as found in a file. */
+struct lt_found_verdict {
+	struct leaktrace_verdict record; /* state 0: none */
+	bool own; /* in the process's dump, on its end; else in a snapshot file */
+};
+
+/* What a process's site holds, by kind; what is not in it has no kind. */
+struct lt_split {
+	struct {
+		uint64_t bytes, blocks;
+	} kinds[LT_KIND_COUNT], garbage; /* garbage: of these, held only by R garbage */
+};
+
+/* The verdict of process `local` in the dump that counts most there; state 0 if there is none. */
+struct leaktrace_verdict lt_verdict_of(const struct lt_dump *dump, uint32_t local);
+
+/* Does `a` say more of its process than `b`? */
+bool lt_verdict_better(const struct lt_found_verdict *a, const struct lt_found_verdict *b);
+
+/* Waits until no classifier of the session is at work any more, at most `seconds`. Reads verdicts anew meanwhile. Before
+ * lt_merge_select(). */
+void lt_verdicts_wait(struct lt_merge *merge, unsigned seconds);
+
+/* From a block's flags. */
+enum lt_kind lt_verdict_kind(uint32_t flags);
+
+#endif
