@@ -340,6 +340,10 @@ static void check_sums(struct loader *loader)
 static int load_source(struct lt_merge *merge, struct lt_source *source, unsigned parts, const struct lt_sink *sink)
 {
 	struct loader loader = {.merge = merge, .source = source, .sink = sink};
+
+	if (source->process_count == 1 && source->processes[0] != LT_NO_PROCESS)
+		lt_verdict_catch_up(merge, &merge->processes[source->processes[0]], source->path);
+
 	int error = lt_dump_read(source->path, parts | LT_PARTS_IDENTITY | LT_PART(LEAKTRACE_CHUNK_STRINGS) |
 				 (parts & LT_PART(LEAKTRACE_CHUNK_SITES) ? LT_PART(LEAKTRACE_CHUNK_BLOCKS) : 0), merge->notes, &loader.dump);
 

@@ -108,6 +108,7 @@ struct lt_merge {
 	struct lt_snapshot *snapshots;
 	size_t snapshot_count, snapshot_room;
 	unsigned unreadable; /* files */
+	unsigned wait_seconds; /* for classifiers that are still at work */
 };
 
 struct lt_merge *lt_merge_new(struct lt_notes *notes);

@@ -97,11 +97,46 @@ static bool look_again(const char *path, struct lt_found_verdict *verdict, const
 	return alive && verdict->record.state == LEAKTRACE_VERDICT_RUNNING;
 }
 
+void lt_verdict_catch_up(const struct lt_merge *merge, struct lt_process *process, const char *path)
+{
+	int64_t begin = clock_ns(CLOCK_MONOTONIC);
+
+	if (process->record.end_kind != LEAKTRACE_END_NONE || process->alone || process->record.key.machine != lt_lineage_machine())
+		return;
+	for (bool alive = true;;) {
+		struct lt_notes notes = {0};
+		struct leaktrace_verdict verdict = {0};
+		struct lt_dump *dump;
+		bool ended = false;
+
+		if (lt_dump_read(path, LT_PART(LEAKTRACE_CHUNK_VERDICTS), &notes, &dump) == 0) {
+			ended = !(dump->header.flags & LEAKTRACE_HEADER_MERGED) && dump->header.process.end_kind != LEAKTRACE_END_NONE;
+			if (ended)
+				verdict = lt_verdict_of(dump, 0);
+			lt_dump_free(dump);
+		}
+		lt_notes_free(&notes);
+		if (!ended || !verdict.state)
+			return;
+		if (verdict.state != LEAKTRACE_VERDICT_RUNNING || !alive ||
+		    clock_ns(CLOCK_MONOTONIC) - begin >= merge->wait_seconds * INT64_C(1000000000)) {
+			if (verdict.state == LEAKTRACE_VERDICT_DONE || process->verdict.state != LEAKTRACE_VERDICT_DONE) {
+				process->verdict = verdict;
+				process->snapshot = NULL;
+			}
+			return;
+		}
+		alive = at_work(&verdict, &process->record.key);
+		nanosleep(&(struct timespec){.tv_nsec = POLL_NS}, NULL);
+	}
+}
+
 void lt_verdicts_wait(struct lt_merge *merge, unsigned seconds)
 {
 	int64_t begin = clock_ns(CLOCK_MONOTONIC);
 	bool told = false;
 
+	merge->wait_seconds = seconds;
 	for (;;) {
 		unsigned waiting = 0;
 		int64_t now = clock_ns(CLOCK_MONOTONIC);

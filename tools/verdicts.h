@@ -13,6 +13,7 @@
 #include "reader.h"
 
 struct lt_merge;
+struct lt_process;
 
 /* A verdict as found in a file. */
 struct lt_found_verdict {
@@ -36,6 +37,10 @@ bool lt_verdict_better(const struct lt_found_verdict *a, const struct lt_found_v
 /* Waits until no classifier of the session is at work any more, at most `seconds`. Reads verdicts anew meanwhile. Before
  * lt_merge_select(). */
 void lt_verdicts_wait(struct lt_merge *merge, unsigned seconds);
+
+/* Before the dump of one image at `path` is loaded: if its process ended since lt_verdicts_wait() looked, so that the dump may have a
+ * newer verdict, waits for that and takes it. */
+void lt_verdict_catch_up(const struct lt_merge *merge, struct lt_process *process, const char *path);
 
 /* From a block's flags. */
 enum lt_kind lt_verdict_kind(uint32_t flags);

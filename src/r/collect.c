@@ -39,6 +39,7 @@ enum {
 };
 
 static struct lt_r_heap heap;
+static uintptr_t protected, node_stack; /* inside the blocks of R_PPStack and R's node stack */
 
 /* R_StringHash, of at least 65536 elements: marked without these, of which R would have taken away those that are garbage. */
 static bool is_string_table(struct lt_r_marking *m, const struct lt_r_node *node)
@@ -134,14 +135,16 @@ static int mark_stacks(struct lt_r_marking *m, const struct lt_r_layout *layout)
 		mark_words(m, (uintptr_t)context + layout->callfun - BETWEEN, (uintptr_t)context + layout->size);
 	}
 
-	const struct lt_r_node *const *protected = *lt_r.protect_stack;
+	const struct lt_r_node *const *stack = *lt_r.protect_stack;
 	for (int i = 0; i < *lt_r.protect_top; i++)
-		mark_root(m, protected[i]);
+		mark_root(m, stack[i]);
+	protected = (uintptr_t)stack;
 
 	uintptr_t top = (uintptr_t)*lt_r.node_stack_top, end = (uintptr_t)*lt_r.node_stack_end;
 	if (top > end || end - top > layout->node_stack)
 		return -EUCLEAN;
 	mark_words(m, end - layout->node_stack, top);
+	node_stack = end - sizeof(uintptr_t);
 	if (m->collection->stack && m->collection->stack < lt_r.stack_top)
 		mark_words(m, m->collection->stack, lt_r.stack_top);
 	for (unsigned i = 0; i < m->collection->register_count; i++)
@@ -269,11 +272,14 @@ out:
 }
 
 /* A page's first node begins behind its link; a vector whose allocator isn't R's lies behind that allocator's functions. Nodes
- * behind the block are a neighbour's. */
+ * behind the block are a neighbour's. R's two stacks of nodes are R's as well: above their tops stand nodes of long ago, whose
+ * memory may be others' now. */
 bool lt_r_owns(uintptr_t block, uint64_t size)
 {
 	static const uint8_t heads[] = {0, sizeof(struct lt_r_page), LT_R_CUSTOM_HEAD};
 
+	if (heap.chunks && (protected - block < size || node_stack - block < size))
+		return true;
 	for (unsigned i = 0; heap.chunks && i < sizeof(heads); i++)
 		if (size >= heads[i] + sizeof(struct lt_r_node) && lt_r_heap_node(&heap, block + heads[i]))
 			return true;

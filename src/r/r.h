@@ -109,8 +109,8 @@ struct lt_r_collection {
  * the caller may then go on as if it had failed, for it leaves nothing half done but memory of the tracer's. */
 int lt_r_collect(struct lt_r_collection *collection);
 
-/* After lt_r_collect(): the block is R's own heap, a page of nodes or a large vector, garbage or not: R has not lost it, and what
- * points to others in it is in the ranges. */
+/* After lt_r_collect(): the block is R's own, a page of nodes, a large vector, garbage or not, or a stack of nodes: R has not lost it,
+ * and what points to others in it is in the ranges. */
 bool lt_r_owns(uintptr_t block, uint64_t size);
 
 void lt_r_collect_end(struct lt_r_collection *collection);
