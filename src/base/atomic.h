@@ -5,7 +5,8 @@
 #ifndef LT_ATOMIC_H
 #define LT_ATOMIC_H
 
-#define lt_load_relaxed(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+/* (gcc 12 puts the address of an __atomic_load_n in a register first.) */
+#define lt_load_relaxed(p) (*(const volatile __typeof__(*(p)) *)(p))
 #define lt_load_acquire(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define lt_load_seq(p) __atomic_load_n((p), __ATOMIC_SEQ_CST)
 #define lt_store_relaxed(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
@@ -19,6 +20,9 @@
 
 /* Against a signal handler on the same thread only: the compiler moves nothing across. */
 #define lt_signal_fence() __atomic_signal_fence(__ATOMIC_SEQ_CST)
+
+/* Of a variable that other files use: without it they would load its address first, for it might lie in another object. */
+#define LT_HIDDEN __attribute__((visibility("hidden")))
 
 #define lt_likely(x) __builtin_expect(!!(x), 1)
 #define lt_unlikely(x) __builtin_expect(!!(x), 0)

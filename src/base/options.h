@@ -5,6 +5,7 @@
 #ifndef LT_OPTIONS_H
 #define LT_OPTIONS_H
 
+#include "base/atomic.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,7 +26,7 @@ struct lt_options {
 
 #define LT_DEPTH_MAX 1024
 
-extern struct lt_options lt_options;
+extern LT_HIDDEN struct lt_options lt_options;
 
 /* Sets lt_options from `text` (NULL: defaults). An unknown key or a bad value is left at its default and calls
  * `complain(what, which)` once; `which` is cut out of the text. Only at start, one thread. */

@@ -12,6 +12,8 @@
 #include "scan/scan.h"
 #include "trace/intern.h"
 #include "trace/live.h"
+#include "trace/counters.h"
+#include "trace/record.h"
 #include <signal.h>
 #include <string.h>
 
@@ -110,6 +112,7 @@ void lt_blocks_write(bool final, bool patient)
 	uint64_t all = ~UINT64_C(0), before;
 	if (!lt_dump_open() || lt_exchange_acquire(&busy, 1)) /* pairs with the store at the end */
 		return;
+	lt_count_settle();
 	struct writing w = { .generation = process->blocks_generation + 1, .first_site = lt_site_first() };
 	unsigned set = w.generation & 1;
 	size_t inherited_size = w.first_site * sizeof *w.inherited;

@@ -5,6 +5,7 @@
 #ifndef LT_DUMP_H
 #define LT_DUMP_H
 
+#include "base/atomic.h"
 #include "leaktrace/dump-format.h"
 #include <stdbool.h>
 
@@ -28,7 +29,7 @@ int lt_dump_create(const char *path, uint64_t first_size, uint64_t max_size);
 bool lt_dump_open(void);
 
 /* The process record in the mapped header; a private dummy while there is no dump, so that it can always be written. */
-extern struct leaktrace_process *lt_process;
+extern LT_HIDDEN struct leaktrace_process *lt_process;
 
 /* Room for the next record of `records`, or NULL when the file is full (the process is then flagged FULL). Fill it, then call
  * lt_dump_commit(). Calls of one sequence must be serialised by the caller. Takes the dump's lock (rank 4). */

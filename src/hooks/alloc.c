@@ -3,16 +3,19 @@
  * The malloc family. Each hook: the real function under the thread's guard (what that calls itself is its own business, also
  * where a preloaded allocator calls back into the family), then the record. A block is taken out of the table before the real
  * free or realloc, for another thread may get its address at once; a realloc that fails puts it back.
+ *
+ * malloc, calloc, realloc and free are one jump through a pointer to what the image's state asks for: to the real function where
+ * nothing is recorded. Whoever comes late to the old target finds that this one asks for the state itself.
  */
 #include "base/sys.h"
 #include "hooks/real.h"
-#include "trace/record.h"
+#include "trace/recording.h"
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define EXPORT __attribute__((visibility("default")))
-#define CALLER __builtin_return_address(0)
+#define HOOK __builtin_frame_address(0)
 
 /* C23; not in glibc 2.36 */
 void free_sized(void *block, size_t size);
@@ -34,53 +37,194 @@ static inline bool ready(const void *function)
 			return lt_bootstrap_alloc(size, alignment);     \
 	} while (0)
 
-#define GUARDED(result, call)       \
-	do {                        \
-		lt_thread.depth++;  \
-		(result) = (call);  \
-		lt_thread.depth--;  \
-	} while (0)
-
-EXPORT void *malloc(size_t size)
+/* Exact recording. */
+static void *exact_malloc(size_t size)
 {
-	void *block;
-	BOOTSTRAP(malloc, size, 16);
-	if (!lt_recording())
+	if (lt_unlikely(lt_thread.depth))
 		return lt_real.malloc(size);
-	GUARDED(block, lt_real.malloc(size));
-	if (block)
-		lt_record_alloc(block, size, CALLER);
+	lt_thread.depth = 1;
+	void *block = lt_real.malloc(size);
+	if (lt_likely(block != NULL) && lt_unlikely(!lt_recording_alloc(block, size, HOOK)))
+		lt_record_alloc(block, size, HOOK);
+	lt_thread.depth = 0;
 	return block;
 }
 
-EXPORT void *calloc(size_t n, size_t size)
+static void *exact_calloc(size_t n, size_t size)
+{
+	if (lt_unlikely(!lt_recording()))
+		return lt_real.calloc(n, size);
+	lt_thread.depth++;
+	void *block = lt_real.calloc(n, size);
+	if (lt_likely(block != NULL))
+		lt_record_alloc(block, n * size, HOOK);
+	lt_thread.depth--;
+	return block;
+}
+
+static __attribute__((noinline)) void free_with_care(void *block)
+{
+	if (lt_unlikely(lt_bootstrap_owns(block)))
+		return;
+	if (lt_recording()) {
+		lt_thread.depth++;
+		lt_record_free(block);
+		lt_thread.depth--;
+	}
+	lt_thread.depth++;
+	lt_real.free(block);
+	lt_thread.depth--;
+}
+
+static void exact_free(void *block)
+{
+	if (lt_unlikely(!block))
+		return;
+	if (lt_unlikely(lt_thread.depth)) {
+		free_with_care(block);
+		return;
+	}
+	lt_thread.depth = 1;
+	if (lt_likely(lt_recording_free(block))) {
+		lt_real.free(block);
+		lt_thread.depth = 0;
+	} else {
+		lt_thread.depth = 0;
+		free_with_care(block);
+	}
+}
+
+/* A block of the bootstrap arena moves to the real heap. */
+static void *leave_bootstrap(void *old, size_t size, const void *hook)
+{
+	size_t old_size = lt_bootstrap_size(old);
+	void *block;
+	BOOTSTRAP(malloc, size, 16);
+	bool recording = lt_recording();
+	lt_thread.depth++;
+	block = lt_real.malloc(size);
+	if (block) {
+		memcpy(block, old, size < old_size ? size : old_size);
+		if (recording)
+			lt_record_alloc(block, size, hook);
+	}
+	lt_thread.depth--;
+	return block;
+}
+
+static void *do_realloc(void *old, size_t size, const void *hook)
 {
 	void *block;
+	struct lt_taken taken = { 0 };
+	lt_thread.depth++;
+	if (old)
+		lt_record_take(old, &taken);
+	block = lt_real.realloc(old, size);
+	if (!block && size) {
+		lt_record_put_back(&taken);
+	} else {
+		lt_record_taken_freed(&taken); /* glibc: realloc(p, 0) frees and returns NULL */
+		if (block)
+			lt_record_alloc(block, size, hook);
+	}
+	lt_thread.depth--;
+	return block;
+}
+
+static void *exact_realloc(void *old, size_t size)
+{
+	if (lt_unlikely(lt_bootstrap_owns(old)))
+		return leave_bootstrap(old, size, HOOK);
+	if (lt_unlikely(!lt_recording()))
+		return lt_real.realloc(old, size);
+	return do_realloc(old, size, HOOK);
+}
+
+/* Before the constructor has run: the real functions may not be known yet, and nothing is recorded. */
+static void *early_malloc(size_t size)
+{
+	BOOTSTRAP(malloc, size, 16);
+	return lt_real.malloc(size);
+}
+
+static void *early_calloc(size_t n, size_t size)
+{
 	size_t bytes;
 	if (lt_unlikely(__builtin_mul_overflow(n, size, &bytes)))
 		bytes = SIZE_MAX; /* no allocator has that much, but each sets errno by itself */
 	BOOTSTRAP(calloc, bytes, 16);
-	if (!lt_recording())
-		return lt_real.calloc(n, size);
-	GUARDED(block, lt_real.calloc(n, size));
-	if (block)
-		lt_record_alloc(block, bytes, CALLER);
-	return block;
+	return lt_real.calloc(n, size);
 }
 
-EXPORT void free(void *block)
+static void *early_realloc(void *old, size_t size)
+{
+	if (lt_unlikely(lt_bootstrap_owns(old)))
+		return leave_bootstrap(old, size, HOOK);
+	BOOTSTRAP(realloc, size, 16);
+	return lt_real.realloc(old, size);
+}
+
+static void early_free(void *block)
 {
 	if (!block || lt_bootstrap_owns(block))
 		return;
 	ready((const void *)lt_real.free);
-	if (!lt_recording()) {
-		lt_real.free(block);
-		return;
-	}
-	lt_record_free(block);
-	lt_thread.depth++;
 	lt_real.free(block);
-	lt_thread.depth--;
+}
+
+/* In an image that is not traced, or not any more: blocks of the bootstrap arena may be left. */
+static void real_free(void *block)
+{
+	if (lt_likely(!lt_bootstrap_owns(block)))
+		lt_real.free(block);
+}
+
+static void *real_realloc(void *old, size_t size)
+{
+	return lt_unlikely(lt_bootstrap_owns(old)) ? leave_bootstrap(old, size, HOOK) : lt_real.realloc(old, size);
+}
+
+/* What the four hooks of the hot path jump to, as the state of the image asks for it; any of them does its work in any state. */
+static struct {
+	void *(*malloc)(size_t);
+	void *(*calloc)(size_t, size_t);
+	void *(*realloc)(void *, size_t);
+	void (*free)(void *);
+} hooks = { early_malloc, early_calloc, early_realloc, early_free };
+
+void lt_hooks_switch(void)
+{
+	if (lt_load_relaxed(&lt_state) == LT_STARTING)
+		return;
+	bool on = lt_load_relaxed(&lt_state) == LT_ON, active = on && lt_active;
+	lt_real_init();
+	lt_store_relaxed(&hooks.malloc, active ? exact_malloc : lt_real.malloc);
+	lt_store_relaxed(&hooks.calloc, active ? exact_calloc : lt_real.calloc);
+	lt_store_relaxed(&hooks.realloc, on ? exact_realloc : real_realloc);
+	lt_store_relaxed(&hooks.free, on ? exact_free : real_free);
+}
+
+/* A jump, not a call: the function jumped to has the hook's own caller above it. */
+#define JUMP EXPORT __attribute__((optimize("optimize-sibling-calls", "omit-frame-pointer")))
+
+JUMP void *malloc(size_t size)
+{
+	return lt_load_relaxed(&hooks.malloc)(size);
+}
+
+JUMP void *calloc(size_t n, size_t size)
+{
+	return lt_load_relaxed(&hooks.calloc)(n, size);
+}
+
+JUMP void *realloc(void *old, size_t size)
+{
+	return lt_load_relaxed(&hooks.realloc)(old, size);
+}
+
+JUMP void free(void *block)
+{
+	lt_load_relaxed(&hooks.free)(block);
 }
 
 EXPORT void free_sized(void *block, size_t size)
@@ -98,48 +242,6 @@ EXPORT void cfree(void *block)
 	free(block);
 }
 
-/* A block of the bootstrap arena moves to the real heap. */
-static void *leave_bootstrap(void *old, size_t size, void *caller)
-{
-	size_t old_size = lt_bootstrap_size(old);
-	void *block;
-	BOOTSTRAP(malloc, size, 16);
-	GUARDED(block, lt_real.malloc(size));
-	if (!block)
-		return NULL;
-	memcpy(block, old, size < old_size ? size : old_size);
-	if (lt_recording())
-		lt_record_alloc(block, size, caller);
-	return block;
-}
-
-static void *do_realloc(void *old, size_t size, void *caller)
-{
-	void *block;
-	struct lt_taken taken = { 0 };
-	if (old)
-		lt_record_take(old, &taken);
-	GUARDED(block, lt_real.realloc(old, size));
-	if (!block && size) {
-		lt_record_put_back(&taken);
-		return NULL;
-	}
-	lt_record_taken_freed(&taken); /* glibc: realloc(p, 0) frees and returns NULL */
-	if (block)
-		lt_record_alloc(block, size, caller);
-	return block;
-}
-
-EXPORT void *realloc(void *old, size_t size)
-{
-	if (lt_unlikely(lt_bootstrap_owns(old)))
-		return leave_bootstrap(old, size, CALLER);
-	BOOTSTRAP(realloc, size, 16);
-	if (!lt_recording())
-		return lt_real.realloc(old, size);
-	return do_realloc(old, size, CALLER);
-}
-
 EXPORT void *reallocarray(void *old, size_t n, size_t size)
 {
 	size_t bytes;
@@ -148,11 +250,11 @@ EXPORT void *reallocarray(void *old, size_t n, size_t size)
 		return NULL;
 	}
 	if (lt_unlikely(lt_bootstrap_owns(old)))
-		return leave_bootstrap(old, bytes, CALLER);
+		return leave_bootstrap(old, bytes, HOOK);
 	BOOTSTRAP(realloc, bytes, 16);
 	if (!lt_recording())
 		return lt_real.realloc(old, bytes);
-	return do_realloc(old, bytes, CALLER);
+	return do_realloc(old, bytes, HOOK);
 }
 
 EXPORT int posix_memalign(void **block, size_t alignment, size_t size)
@@ -166,9 +268,11 @@ EXPORT int posix_memalign(void **block, size_t alignment, size_t size)
 	}
 	if (!lt_recording())
 		return lt_real.posix_memalign(block, alignment, size);
-	GUARDED(error, lt_real.posix_memalign(block, alignment, size));
+	lt_thread.depth++;
+	error = lt_real.posix_memalign(block, alignment, size);
 	if (!error && *block)
-		lt_record_alloc(*block, size, CALLER);
+		lt_record_alloc(*block, size, HOOK);
+	lt_thread.depth--;
 	return error;
 }
 
@@ -178,9 +282,11 @@ EXPORT void *aligned_alloc(size_t alignment, size_t size)
 	BOOTSTRAP(aligned_alloc, size, alignment);
 	if (!lt_recording())
 		return lt_real.aligned_alloc(alignment, size);
-	GUARDED(block, lt_real.aligned_alloc(alignment, size));
-	if (block)
-		lt_record_alloc(block, size, CALLER);
+	lt_thread.depth++;
+	block = lt_real.aligned_alloc(alignment, size);
+	if (lt_likely(block != NULL))
+		lt_record_alloc(block, size, HOOK);
+	lt_thread.depth--;
 	return block;
 }
 
@@ -190,9 +296,11 @@ EXPORT void *memalign(size_t alignment, size_t size)
 	BOOTSTRAP(memalign, size, alignment);
 	if (!lt_recording())
 		return lt_real.memalign(alignment, size);
-	GUARDED(block, lt_real.memalign(alignment, size));
-	if (block)
-		lt_record_alloc(block, size, CALLER);
+	lt_thread.depth++;
+	block = lt_real.memalign(alignment, size);
+	if (lt_likely(block != NULL))
+		lt_record_alloc(block, size, HOOK);
+	lt_thread.depth--;
 	return block;
 }
 
@@ -202,9 +310,11 @@ EXPORT void *valloc(size_t size)
 	BOOTSTRAP(valloc, size, 4096);
 	if (!lt_recording())
 		return lt_real.valloc(size);
-	GUARDED(block, lt_real.valloc(size));
-	if (block)
-		lt_record_alloc(block, size, CALLER);
+	lt_thread.depth++;
+	block = lt_real.valloc(size);
+	if (lt_likely(block != NULL))
+		lt_record_alloc(block, size, HOOK);
+	lt_thread.depth--;
 	return block;
 }
 
@@ -214,9 +324,11 @@ EXPORT void *pvalloc(size_t size)
 	BOOTSTRAP(pvalloc, size, 4096);
 	if (!lt_recording())
 		return lt_real.pvalloc(size);
-	GUARDED(block, lt_real.pvalloc(size));
-	if (block)
-		lt_record_alloc(block, size, CALLER);
+	lt_thread.depth++;
+	block = lt_real.pvalloc(size);
+	if (lt_likely(block != NULL))
+		lt_record_alloc(block, size, HOOK);
+	lt_thread.depth--;
 	return block;
 }
 

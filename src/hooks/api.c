@@ -39,11 +39,13 @@ EXPORT void leaktrace_preload_snapshot(const char *label)
 EXPORT void leaktrace_preload_start(void)
 {
 	lt_active = true;
+	lt_hooks_switch();
 }
 
 EXPORT void leaktrace_preload_stop(void)
 {
 	lt_active = false;
+	lt_hooks_switch();
 }
 
 /* For R's .C() (include/leaktrace/leaktrace.R): the name of a function, and a label. */

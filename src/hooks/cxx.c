@@ -89,10 +89,13 @@ static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 	EXPORT void *name parameters                                                   \
 	{                                                                              \
 		REAL(name);                                                            \
-		lt_thread.last_new = 0;                                                \
+		lt_thread.last_block = 0;                                              \
 		void *block = real arguments;                                          \
-		if (block && lt_recording() && lt_thread.last_new != lt_veiled(block)) \
-			lt_record_alloc(block, size, __builtin_return_address(0));     \
+		if (block && lt_recording() && lt_thread.last_block != lt_veiled(block)) { \
+			lt_thread.depth++;                                             \
+			lt_record_alloc(block, size, __builtin_frame_address(0));      \
+			lt_thread.depth--;                                             \
+		}                                                                      \
 		return block;                                                          \
 	}
 
@@ -102,7 +105,9 @@ static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 	{                                                          \
 		REAL(name);                                        \
 		if (block && lt_recording()) {                     \
+			lt_thread.depth++;                         \
 			lt_record_free(block);                     \
+			lt_thread.depth--;                         \
 			lt_thread.last_deleted = lt_veiled(block); \
 		}                                                  \
 		real arguments;                                    \

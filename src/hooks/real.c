@@ -17,11 +17,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BOOTSTRAP_BYTES 131072
 
 struct lt_real lt_real;
 
-static _Alignas(64) char bootstrap[BOOTSTRAP_BYTES];
+_Alignas(64) char lt_bootstrap[LT_BOOTSTRAP_BYTES];
 static size_t bootstrap_used;
 static int resolving; /* the thread (TID) that resolves, for the others to wait */
 static int resolved;
@@ -102,18 +101,13 @@ void *lt_bootstrap_alloc(size_t size, size_t alignment)
 	for (;;) {
 		size_t used = lt_load_relaxed(&bootstrap_used);
 		size_t at = (used + sizeof(size_t) + alignment - 1) & ~(alignment - 1);
-		if (size > BOOTSTRAP_BYTES || at + size > BOOTSTRAP_BYTES)
+		if (size > LT_BOOTSTRAP_BYTES || at + size > LT_BOOTSTRAP_BYTES)
 			return NULL;
 		if (__atomic_compare_exchange_n(&bootstrap_used, &used, at + size, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-			memcpy(bootstrap + at - sizeof size, &size, sizeof size);
-			return bootstrap + at;
+			memcpy(lt_bootstrap + at - sizeof size, &size, sizeof size);
+			return lt_bootstrap + at;
 		}
 	}
-}
-
-bool lt_bootstrap_owns(const void *block)
-{
-	return (uintptr_t)block - (uintptr_t)bootstrap < BOOTSTRAP_BYTES;
 }
 
 size_t lt_bootstrap_size(const void *block)

@@ -6,6 +6,7 @@
 #ifndef LT_REAL_H
 #define LT_REAL_H
 
+#include "base/atomic.h"
 #include <dlfcn.h>
 #include <signal.h>
 #include <spawn.h>
@@ -57,7 +58,7 @@ struct lt_real {
 	int (*dlclose)(void *);
 };
 
-extern struct lt_real lt_real;
+extern LT_HIDDEN struct lt_real lt_real;
 
 /* Resolves all of them, once; by the first hook that is called or by the constructor. Fails (in a message, then abort) only
  * where libc itself lacks malloc. */
@@ -65,7 +66,12 @@ void lt_real_init(void);
 
 /* From the bootstrap arena, zeroed; never given back. NULL when it is used up. */
 void *lt_bootstrap_alloc(size_t size, size_t alignment);
-bool lt_bootstrap_owns(const void *block);
+#define LT_BOOTSTRAP_BYTES 131072
+extern LT_HIDDEN char lt_bootstrap[LT_BOOTSTRAP_BYTES];
+static inline bool lt_bootstrap_owns(const void *block)
+{
+	return (uintptr_t)block - (uintptr_t)lt_bootstrap < LT_BOOTSTRAP_BYTES;
+}
 /* Bytes asked for. */
 size_t lt_bootstrap_size(const void *block);
 

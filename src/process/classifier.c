@@ -301,7 +301,7 @@ static uint32_t intern_note(const char *note)
 
 static void judge(const struct lt_classification *c, struct leaktrace_verdict *record, uint32_t first_site)
 {
-	uint64_t most = lt_live_count() + 64;
+	uint64_t most = lt_live_most() + 64;
 	struct listing listing = { .blocks = lt_map(most * sizeof *listing.blocks), .room = most };
 	struct ranges own = { .ranges = lt_map(OWN_MAX * sizeof *own.ranges), .room = OWN_MAX };
 	const char *note = "the classifier found no memory";
@@ -375,6 +375,7 @@ void lt_classifier_run(const struct lt_classification *c)
 {
 	uint32_t first_site = lt_site_first();
 	lt_store_relaxed(&lt_state, LT_OFF);
+	lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] = 0;
 	lt_arena_fork_child();
 	detach();
 	lt_identity_fork_child();

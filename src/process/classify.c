@@ -24,6 +24,7 @@
 #include "process/process.h"
 #include "process/threads.h"
 #include "trace/intern.h"
+#include "trace/counters.h"
 #include "trace/record.h"
 #include <linux/futex.h>
 #include <sched.h>
@@ -186,6 +187,7 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	__builtin_unwind_init();
 	if (!lt_options.verdict || !lt_dump_open())
 		return -ENODATA;
+	lt_count_settle();
 	if (trigger == LEAKTRACE_TRIGGER_END && !lt_process->live_blocks) {
 		if (last)
 			announce(&c, LEAKTRACE_VERDICT_DONE);

@@ -44,7 +44,7 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 		lt_process->end_code = code;
 		bool last = kind != LEAKTRACE_END_EXEC; /* exec may fail */
 		if (last)
-			lt_store_relaxed(&lt_state, LT_OFF);
+			lt_store_relaxed(&lt_state, LT_OFF), lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] = 0;
 		int error = lt_classify_end(context, last);
 		lt_store_release(&lt_process->end_kind, (uint32_t)kind); /* pairs with the reader of the file */
 		if (last && error)

@@ -29,6 +29,7 @@
 #include "trace/intern.h"
 #include "trace/live.h"
 #include "trace/modules.h"
+#include "trace/counters.h"
 #include "trace/record.h"
 #include "trace/unwind.h"
 #include <pthread.h>
@@ -87,9 +88,11 @@ static void leave_parent(bool safe, bool interrupted)
 	if (parent.left)
 		return;
 	const struct leaktrace_process *p = lt_process;
+	int64_t blocks, bytes;
+	lt_count_pending(&blocks, &bytes);
 	parent.key = p->key;
-	parent.blocks = p->live_blocks + p->inherited_blocks - p->inherited_freed_blocks;
-	parent.bytes = p->live_bytes + p->inherited_bytes - p->inherited_freed_bytes;
+	parent.blocks = (uint64_t)blocks + p->live_blocks + p->inherited_blocks - p->inherited_freed_blocks;
+	parent.bytes = (uint64_t)bytes + p->live_bytes + p->inherited_bytes - p->inherited_freed_bytes;
 	parent.safe = safe;
 	parent.left = true;
 	lt_log_quiet();
@@ -119,6 +122,8 @@ static void child(bool safe, bool interrupted)
 	lt_signals_fork_child();
 	if (lt_start_dump(&key, &key, LEAKTRACE_ROLE_FORK)) {
 		lt_store_relaxed(&lt_state, LT_OFF);
+		lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] = 0;
+		lt_hooks_switch();
 		return;
 	}
 	lt_process->inherited_blocks = parent.blocks;
@@ -128,6 +133,8 @@ static void child(bool safe, bool interrupted)
 	lt_task_fork_child();
 	lt_request_fork_child();
 	lt_modules_fork_child();
+	lt_alive[LT_OPEN] = 1;
+	lt_record_settle();
 }
 
 /* This thread is in the tracer below a signal handler: its own entry into a hook is the first. */
@@ -154,6 +161,7 @@ static void on_prepare(void)
 	if (!*lt_alive)
 		lt_fork_child_unseen(false);
 	lt_fork_stop_threads();
+	lt_count_settle();
 }
 
 static void on_parent(void)

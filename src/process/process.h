@@ -5,6 +5,7 @@
 #ifndef LT_PROCESS_H
 #define LT_PROCESS_H
 
+#include "base/atomic.h"
 #include "leaktrace/dump-format.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -17,7 +18,7 @@ struct lt_identity {
 	uint32_t cmdline_size;
 	uint64_t pid_namespace;
 };
-extern struct lt_identity lt_identity;
+extern LT_HIDDEN struct lt_identity lt_identity;
 
 void lt_identity_read(void);
 /* In a fork child: what differs from the parent. */
@@ -29,7 +30,7 @@ struct lt_session {
 	bool only_r;          /* scope r */
 	struct leaktrace_key parent; /* nearest traced ancestor; zero: none */
 };
-extern struct lt_session lt_session;
+extern LT_HIDDEN struct lt_session lt_session;
 
 /* Joins the session of `envp`, or founds one. Options are parsed before. Start only. */
 void lt_session_init(int argc, char **argv, char **envp);
@@ -72,7 +73,7 @@ void lt_unload_fork_child(void);
 bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *context);
 /* exec failed: the image goes on. */
 void lt_end_undo(int error);
-extern int lt_quick_exit_status;
+extern LT_HIDDEN int lt_quick_exit_status;
 void lt_end_init(void); /* start only: registers with exit and quick_exit */
 
 /* events.c: from any context, signal handlers too (then it is queued until the next one). */

@@ -20,6 +20,7 @@
 #include "r/r.h"
 #include "trace/intern.h"
 #include "trace/modules.h"
+#include "trace/gate.h"
 #include "trace/record.h"
 #include "trace/libunwind.h"
 #include <dlfcn.h>
@@ -216,6 +217,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 		lt_warn("not traced: the program has AddressSanitizer, which does this work itself", NULL, NULL);
 	} else if (lt_r_locate() || !lt_session.only_r) {
 		lt_identity_read();
+		lt_gate_init();
 		if (lt_record_init()) {
 			lt_warn("not traced: out of memory", NULL, NULL);
 			goto out;
@@ -228,7 +230,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 			if (lt_r_note())
 				lt_warn("R call stacks are off: ", lt_r_note(), NULL);
 		}
-		lt_thread.r_main = true;
+		lt_thread.r_main = lt_r_present();
 		lt_fork_init();
 		lt_end_init();
 		lt_signals_init();
@@ -237,5 +239,8 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 	}
 out:
 	lt_store_relaxed(&lt_state, state);
+	lt_alive[LT_OPEN] = state == LT_ON;
+	lt_record_settle();
+	lt_hooks_switch();
 	lt_thread.depth--;
 }

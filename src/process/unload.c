@@ -38,12 +38,14 @@ static void empty(uint64_t unloads)
 	emptied_at = unloads;
 	if (__atomic_exchange_n(&owed, false, __ATOMIC_RELAXED))
 		lt_sub_relaxed(&lt_code_unsure, 1);
+	lt_record_settle();
 }
 
 static void owe(void)
 {
 	if (!__atomic_exchange_n(&owed, true, __ATOMIC_RELAXED))
 		lt_add_relaxed(&lt_code_unsure, 1);
+	lt_record_settle();
 }
 
 void lt_unload_begin(void)
@@ -57,6 +59,7 @@ void lt_unload_begin(void)
 	}
 	lt_thread.unloading++;
 	lt_add_seq(&lt_code_unsure, 1); /* before the real dlclose; the loader's lock brings it to who loads code after that */
+	lt_record_settle();
 	errno = saved;
 }
 
@@ -84,6 +87,7 @@ void lt_unload_end(void)
 	}
 	lt_thread.unloading--;
 	lt_sub_relaxed(&lt_code_unsure, 1);
+	lt_record_settle();
 	errno = saved;
 }
 
@@ -106,4 +110,5 @@ void lt_unload_fork_child(void)
 	next_retry = 0;
 	owed = lt_code_unsure;
 	lt_code_unsure = lt_thread.unloading + owed;
+	lt_record_settle();
 }

@@ -105,7 +105,7 @@ struct lt_r_runtime {
 	const char *const *node_stack_top;
 	const struct lt_r_node *const *parsed; /* the parser's yylval: stale, and no root of R's */
 };
-extern struct lt_r_runtime lt_r;
+extern LT_HIDDEN struct lt_r_runtime lt_r;
 
 /* No more R stacks in this process; the note, its reason, is <a><b><c> (NULL: left out). The first caller's note stays. */
 void lt_r_switch_off(const char *a, const char *b, const char *c);

@@ -18,14 +18,14 @@
 #include "dump/dump.h"
 #include "trace/modules.h"
 #include "trace/table.h"
+#include <errno.h>
 #include <string.h>
 
 #define LOCK_PATIENCE_NS 200000000
-#define SITE_LEAF 512
-#define SITE_LEAVES 16384 /* 8 million sites */
 
 static struct lt_lock intern_lock;
-static struct lt_table by_address, by_offset, by_call, by_stacks, strings;
+struct lt_table lt_intern_by_address, lt_intern_by_stacks;
+static struct lt_table by_offset, by_call, strings;
 static struct lt_records frames = { .type = LEAKTRACE_CHUNK_FRAMES, .record_size = sizeof(struct leaktrace_frame), .next = 1 };
 static struct lt_records rframes = { .type = LEAKTRACE_CHUNK_RFRAMES,
 	                             .record_size = sizeof(struct leaktrace_rframe),
@@ -33,8 +33,8 @@ static struct lt_records rframes = { .type = LEAKTRACE_CHUNK_RFRAMES,
 static struct lt_records sites = { .type = LEAKTRACE_CHUNK_SITES,
 	                           .record_size = sizeof(struct leaktrace_site),
 	                           .next = 1 };
-static uint32_t first_site = 1;
-static struct leaktrace_site **site_leaves[SITE_LEAVES];
+uint32_t lt_site_lowest = 1;
+struct leaktrace_site **lt_site_leaves[LT_SITE_LEAVES];
 
 static uint64_t hash_bytes(const char *bytes, size_t length)
 {
@@ -76,7 +76,7 @@ uint32_t lt_intern_string_bounded(const char *bytes, size_t length)
 	return intern_string(bytes, length, true);
 }
 
-static uint32_t intern_frame_slowly(uint32_t parent, uintptr_t pc, bool unsure)
+static uint32_t frame_slowly(uint32_t parent, uintptr_t pc, bool unsure)
 {
 	uint64_t offset;
 	uint32_t module = lt_modules_find(pc, &offset); /* rank 1, and the loader's: before our lock */
@@ -93,51 +93,39 @@ static uint32_t intern_frame_slowly(uint32_t parent, uintptr_t pc, bool unsure)
 				node = 0;
 		}
 	}
-	if (node && !unsure && !lt_table_find(&by_address, pc, parent))
-		lt_table_add(&by_address, pc, parent, node);
+	if (node && !unsure && !lt_table_find(&lt_intern_by_address, pc, parent))
+		lt_table_add(&lt_intern_by_address, pc, parent, node);
 	lt_unlock(&intern_lock);
 	return node;
 }
 
-static inline uint32_t intern_frame(uint32_t parent, uintptr_t pc)
+uint32_t lt_intern_frame_slowly(uint32_t parent, uintptr_t pc)
 {
-	uint32_t node = lt_table_find(&by_address, pc, parent);
-	return lt_likely(node) ? node : intern_frame_slowly(parent, pc, false);
+	int saved = errno;
+	uint32_t node = frame_slowly(parent, pc, false);
+	errno = saved;
+	return node;
 }
 
 uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n)
 {
 	uint32_t node = 0;
 	do
-		node = n ? intern_frame(node, pcs[--n]) : 0;
+		node = n ? lt_intern_frame(node, pcs[--n]) : 0;
 	while (n && node);
 	return node;
 }
 
 /* Code may be at addresses where other code was. The stack's own is not unloaded meanwhile. */
-static __attribute__((noinline, cold)) uint32_t intern_unsure(struct lt_stack *stack, uint32_t first)
+uint32_t lt_intern_unsure(struct lt_stack *stack)
 {
-	uint32_t node = 0;
+	int saved = errno;
+	uint32_t node = 0, first = stack->first;
 	lt_modules_refresh();
 	stack->known = 0;
-	for (uint32_t i = first; i < stack->count && (i == first || node); i++)
-		node = intern_frame_slowly(node, stack->frames[i].pc, true);
-	return node;
-}
-
-uint32_t lt_intern_stack(struct lt_stack *stack)
-{
-	uint32_t i = stack->first ? 0 : stack->known, node = i ? stack->frames[i - 1].node : 0;
-	if (stack->first)
-		i = stack->first;
-	if (lt_unlikely(stack->unsure))
-		return intern_unsure(stack, i);
-	for (; i < stack->count; i++) {
-		node = stack->frames[i].node = intern_frame(node, stack->frames[i].pc);
-		if (lt_unlikely(!node))
-			break;
-	}
-	stack->known = stack->first ? 0 : i;
+	for (uint32_t i = first; i < lt_stack_count(stack) && (i == first || node); i++)
+		node = frame_slowly(node, stack->frames[i].pc, true);
+	errno = saved;
 	return node;
 }
 
@@ -183,53 +171,44 @@ uint32_t lt_intern_r(const struct lt_r_call *calls, unsigned n)
 	return node;
 }
 
-struct leaktrace_site *lt_site(uint32_t id)
-{
-	if (id < first_site || id / SITE_LEAF >= SITE_LEAVES)
-		return NULL;
-	struct leaktrace_site **leaf = lt_load_acquire(&site_leaves[id / SITE_LEAF]); /* pairs with new_site */
-	return leaf ? leaf[id % SITE_LEAF] : NULL;
-}
-
 static uint32_t new_site(uint32_t native, uint32_t r, uint32_t flags)
 {
 	uint32_t id = (uint32_t)sites.next;
-	if (id / SITE_LEAF >= SITE_LEAVES)
+	if (id / LT_SITE_LEAF >= LT_SITE_LEAVES)
 		return 0;
-	if (!site_leaves[id / SITE_LEAF]) {
-		struct leaktrace_site **leaf = lt_arena_alloc(SITE_LEAF * sizeof *leaf);
+	if (!lt_site_leaves[id / LT_SITE_LEAF]) {
+		struct leaktrace_site **leaf = lt_arena_alloc(LT_SITE_LEAF * sizeof *leaf);
 		if (!leaf)
 			return 0;
-		lt_store_release(&site_leaves[id / SITE_LEAF], leaf); /* pairs with lt_site */
+		lt_store_release(&lt_site_leaves[id / LT_SITE_LEAF], leaf); /* pairs with lt_site */
 	}
 	struct leaktrace_site *site = lt_dump_append(&sites);
 	if (!site)
 		return 0;
 	*site = (struct leaktrace_site){ .id = id, .native = native, .r = r, .flags = flags, .peak_seen = lt_process->peak_seq };
-	lt_store_release(&site_leaves[id / SITE_LEAF][id % SITE_LEAF], site);
+	lt_store_release(&lt_site_leaves[id / LT_SITE_LEAF][id % LT_SITE_LEAF], site);
 	lt_dump_commit(&sites);
 	return id;
 }
 
-uint32_t lt_intern_site(uint32_t native, uint32_t r, uint32_t flags)
+uint32_t lt_intern_site_slowly(uint32_t native, uint64_t r, uint32_t flags)
 {
-	uint32_t id = lt_table_find(&by_stacks, native + 1ULL, r);
-	if (lt_likely(id))
-		return id;
+	int saved = errno;
 	lt_lock(&intern_lock);
-	id = lt_table_find(&by_stacks, native + 1ULL, r);
+	uint32_t id = lt_table_find(&lt_intern_by_stacks, native + 1ULL, r);
 	if (!id) {
-		id = new_site(native, r, flags);
-		if (id && lt_table_add(&by_stacks, native + 1ULL, r, id))
+		id = new_site(native, (uint32_t)r, flags);
+		if (id && lt_table_add(&lt_intern_by_stacks, native + 1ULL, r, id))
 			id = 0;
 	}
 	lt_unlock(&intern_lock);
+	errno = saved;
 	return id;
 }
 
 uint32_t lt_site_first(void)
 {
-	return first_site;
+	return lt_site_lowest;
 }
 
 uint32_t lt_site_next(void)
@@ -239,12 +218,12 @@ uint32_t lt_site_next(void)
 
 void lt_intern_flush(void)
 {
-	lt_table_empty(&by_address);
+	lt_table_empty(&lt_intern_by_address);
 }
 
 void lt_intern_fork_child(bool interrupted)
 {
-	struct lt_table *const tables[] = { &by_address, &by_offset, &by_call, &by_stacks, &strings };
+	struct lt_table *const tables[] = { &lt_intern_by_address, &by_offset, &by_call, &lt_intern_by_stacks, &strings };
 	intern_lock.held = 0;
 	for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++)
 		if (interrupted)
@@ -253,5 +232,7 @@ void lt_intern_fork_child(bool interrupted)
 			lt_table_reset(tables[i]);
 	frames.chunk = rframes.chunk = sites.chunk = NULL;
 	frames.next = rframes.next = 1;
-	first_site = (uint32_t)sites.next;
+	lt_site_lowest = (uint32_t)sites.next;
+	for (uint32_t i = 0; i <= lt_site_lowest / LT_SITE_LEAF && i < LT_SITE_LEAVES; i++)
+		lt_site_leaves[i] = NULL;
 }

@@ -5,8 +5,10 @@
 #ifndef LT_INTERN_H
 #define LT_INTERN_H
 
+#include "base/atomic.h"
 #include "leaktrace/dump-format.h"
 #include "r/r.h"
+#include "trace/table.h"
 #include "trace/unwind.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,17 +22,60 @@ uint32_t lt_intern_string_bounded(const char *bytes, size_t length);
 /* The trie node of a native stack of `n` return addresses, innermost first. 0 if n is 0 or there is no room. No lock held. */
 uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n);
 
+extern LT_HIDDEN struct lt_table lt_intern_by_address, lt_intern_by_stacks;
+uint32_t lt_intern_frame_slowly(uint32_t parent, uintptr_t pc);
+uint32_t lt_intern_site_slowly(uint32_t native, uint64_t r, uint32_t flags);
+
+/* The node of a frame inside that of `parent`. 0 if there is no room. No lock held. */
+static inline uint32_t lt_intern_frame(uint32_t parent, uintptr_t pc)
+{
+	uint32_t node = lt_table_find(&lt_intern_by_address, pc, parent);
+	return lt_likely(node) ? node : lt_intern_frame_slowly(parent, pc);
+}
+
 /* The trie node of a stack from lt_stack_take(); notes the nodes of its frames. 0 if there is no room. No lock held. */
-uint32_t lt_intern_stack(struct lt_stack *stack);
+static inline uint32_t lt_intern_stack(struct lt_stack *stack)
+{
+	uint32_t i = stack->first ? stack->first : stack->known, node = 0;
+	if (i && !stack->first)
+		node = stack->frames[i - 1].node;
+	for (uint32_t count = lt_stack_count(stack); i < count; i++) {
+		node = stack->frames[i].node = lt_intern_frame(node, stack->frames[i].pc);
+		if (lt_unlikely(!node))
+			break;
+	}
+	stack->known = stack->first ? 0 : i;
+	return node;
+}
+
+/* The same of one that was taken while code was being unloaded. */
+uint32_t lt_intern_unsure(struct lt_stack *stack);
 
 /* The trie node of an R stack, innermost first. Likewise. */
 uint32_t lt_intern_r(const struct lt_r_call *calls, unsigned n);
 
-/* The site of two stacks; `flags` count only when it is new. 0 when there is no room. */
-uint32_t lt_intern_site(uint32_t native, uint32_t r, uint32_t flags);
+/* The site of two stacks for threads of a stripe (0 … LT_SITE_STRIPES - 1): each stripe has a record of its own, or threads
+ * would fight for its cache lines; the reader adds them up. `flags` count only when it is new. 0 when there is no room. */
+#define LT_SITE_STRIPES 8
+static inline uint32_t lt_intern_site(uint32_t native, uint32_t r, uint32_t stripe, uint32_t flags)
+{
+	uint32_t id = lt_table_find(&lt_intern_by_stacks, native + 1ULL, (uint64_t)stripe << 32 | r);
+	return lt_likely(id) ? id : lt_intern_site_slowly(native, (uint64_t)stripe << 32 | r, flags);
+}
+
+#define LT_SITE_LEAF 512
+#define LT_SITE_LEAVES 16384 /* 8 million sites: LT_LIVE_SITE_MAX + 1 */
+extern LT_HIDDEN struct leaktrace_site **lt_site_leaves[LT_SITE_LEAVES];
+extern LT_HIDDEN uint32_t lt_site_lowest;
 
 /* The record of a site of this image in the dump; NULL for others (of an ancestor, or 0). No lock. */
-struct leaktrace_site *lt_site(uint32_t id);
+static inline struct leaktrace_site *lt_site(uint32_t id)
+{
+	if (lt_unlikely(id >= LT_SITE_LEAVES * LT_SITE_LEAF))
+		return NULL;
+	struct leaktrace_site **leaf = lt_load_acquire(&lt_site_leaves[id / LT_SITE_LEAF]); /* pairs with new_site */
+	return lt_likely(leaf != NULL) ? leaf[id % LT_SITE_LEAF] : NULL;
+}
 
 /* The lowest id of a site of this image, and the id that the next new one will get. */
 uint32_t lt_site_first(void);

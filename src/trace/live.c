@@ -1,144 +1,236 @@
 /* SPDX-License-Identifier: MIT
  *
- * 64 shards, each an open-addressing hash of 24-byte entries with linear probing, at most half full, deletion by shifting
- * back; a shard's spin lock (rank 3) is on its own cache line. A shard grows by itself, so the longest pause is the copy of
- * one 64th of the table. Turned down for now: a shadow of the address space (three times cheaper, but 200 to 500 bytes per
- * block where live blocks are sparse).
+ * An open-addressing hash of 16-byte entries in 1024 shards. A shard has all blocks of some regions of 256 KiB, so two threads,
+ * whose allocator gives them regions of their own, rarely meet in one; in a shard the blocks of 256 bytes are neighbours, as
+ * they are in the program's memory. An entry whose block was freed keeps its key: the allocator will give out the same address
+ * again, and finds the entry by its first compare. Nothing is moved at a free. An address that does not come again gives its
+ * entry to another on the way to the end of its run.
  *
- * Failure: when a shard can't grow it fills up to 7/8; beyond, blocks are not tracked (the caller counts them).
+ *     used entries (live or freed) <= 25/32 of the slots;  after growth live = 9/16 of the slots: 20 to 29 bytes per block
+ *
+ * A shard that is full gets a new array, of the size that its live blocks ask for: the longest pause is the copy of a shard,
+ * some 10,000 entries at 10 million live blocks. Until the new array is published by one store the old one is whole: a signal
+ * handler that interrupts the growth may fork, and its child sees a table.
+ *
+ * Measured and turned down (instructions for an insertion and a removal, tests/bench/churn.c; bytes per live block):
+ *   64 shards of 24-byte entries with linear probing, half full, deletion by shifting back: 174, 48 to 96 bytes;
+ *   a shadow of the address space, 8 bytes for each 32: 65, but 200 to 500 bytes where live blocks are sparse (design of a
+ *   prototype); a bucket per page of memory with splits (extendible hashing): no cheaper, and a freed block's bucket must stay.
+ *
+ * What no entry can hold (4 GiB and more, addresses that are not multiples of 8 or beyond 2^47) goes to a list that is searched
+ * from its start.
+ *
+ * Failure: a shard that can't grow fills up to its tail; beyond, blocks are not tracked (the caller counts them).
  */
 #include "trace/live.h"
 #include "base/arena.h"
-#include "base/lock.h"
+#include "trace/record.h"
 #include <string.h>
 
-#define SHARDS 64
-#define FIRST_ENTRIES 256
+#define FIRST_SLOTS 92 /* with the tail and the header a bit less than 2 KiB */
+#define SECOND_BYTES 4096
 #define PATIENT_NS 200000000
 #define IMPATIENT_NS 5000000
 
-struct shard {
-	_Alignas(64) struct lt_lock lock;
-	uint32_t shift; /* entries are 1 << (64 - shift) */
-	uint64_t used, mask;
-	struct lt_block *entries;
-};
+struct lt_live_shard lt_live_shards[LT_LIVE_SHARDS];
+uint32_t lt_live_odd_count;
 
-static struct shard shards[SHARDS];
+/* Each shard's at first: no room. */
+static struct {
+	struct lt_live_array array;
+	struct lt_live_entry entries[1 + 15 + 1];
+} nothing = { .array = { .slots = 1 } };
 
-static inline uint64_t hash_of(uintptr_t address)
-{
-	return (address >> 4) * 0x9e3779b97f4a7c15ULL;
-}
-
-static inline struct shard *shard_of(uint64_t hash)
-{
-	return &shards[hash >> 58];
-}
-
-static inline uint64_t slot_of(const struct shard *shard, uint64_t hash)
-{
-	return (hash << 6) >> shard->shift;
-}
+static struct {
+	struct lt_lock lock; /* rank 3 */
+	uint32_t used, size;
+	struct lt_block *blocks; /* address 0: free */
+} odd;
 
 int lt_live_init(void)
 {
-	struct lt_block *all = lt_map(SHARDS * FIRST_ENTRIES * sizeof *all);
-	if (!all)
-		return -ENOMEM;
-	for (unsigned i = 0; i < SHARDS; i++) {
-		shards[i].entries = all + (size_t)i * FIRST_ENTRIES;
-		shards[i].mask = FIRST_ENTRIES - 1;
-		shards[i].shift = 64 - 8;
+	for (unsigned i = 0; i < LT_LIVE_SHARDS; i++)
+		lt_live_shards[i].array = &nothing.array;
+	return 0;
+}
+
+static uint32_t size_of(const struct lt_live_array *array)
+{
+	return array == &nothing.array ? 16 : array->slots + LT_LIVE_TAIL;
+}
+
+static size_t bytes_of(uint32_t slots)
+{
+	return sizeof(struct lt_live_array) + (slots + LT_LIVE_TAIL) * sizeof(struct lt_live_entry);
+}
+
+/* Room for `live` blocks and more. NULL: no memory. */
+static struct lt_live_array *make_array(uint32_t live)
+{
+	uint32_t slots = (uint32_t)((uint64_t)live * 16 / 9);
+	size_t bytes = bytes_of(FIRST_SLOTS);
+	struct lt_live_array *array;
+	if (slots <= FIRST_SLOTS) {
+		array = lt_arena_alloc(bytes);
+	} else {
+		bytes = (bytes_of(slots) + SECOND_BYTES - 1) & ~(size_t)(SECOND_BYTES - 1);
+		array = lt_map(bytes);
 	}
-	return 0;
+	if (!array)
+		return NULL;
+	array->slots = (uint32_t)((bytes - sizeof *array) / sizeof *array->entries) - LT_LIVE_TAIL;
+	array->room = (uint32_t)((uint64_t)array->slots * 25 / 32);
+	return array;
 }
 
-static void place(struct shard *shard, const struct lt_block *block)
+static void free_array(struct lt_live_array *array)
 {
-	uint64_t i = slot_of(shard, hash_of(block->address));
-	while (shard->entries[i].address)
-		i = (i + 1) & shard->mask;
-	shard->entries[i] = *block;
-	shard->used++;
+	if (array->slots > FIRST_SLOTS) /* the others are the arena's */
+		lt_unmap(array, bytes_of(array->slots));
 }
 
-static int grow(struct shard *shard)
+/* False: the run reaches the end. */
+static bool copy(struct lt_live_array *to, const struct lt_live_array *from)
 {
-	struct lt_block *old = shard->entries;
-	uint64_t n = shard->mask + 1;
-	struct lt_block *entries = lt_map(2 * n * sizeof *entries);
-	if (!entries)
+	for (uint32_t i = 0, n = size_of(from); i < n; i++) {
+		const struct lt_live_entry *e = &from->entries[i];
+		if (!e->value)
+			continue;
+		struct lt_live_entry *place = lt_live_home(to, e->key >> 20 << 3), *end = &to->entries[size_of(to) - 1];
+		while (place < end && place->key)
+			place++;
+		if (place == end)
+			return false;
+		*place = *e;
+		to->room--;
+	}
+	return true;
+}
+
+static int grow(struct lt_live_shard *shard)
+{
+	struct lt_live_array *old = shard->array, *array;
+	uint32_t live = 1;
+	for (uint32_t i = 0, n = size_of(old); i < n; i++)
+		live += !!old->entries[i].value;
+	while ((array = make_array(live)) && !copy(array, old)) {
+		free_array(array);
+		live += live / 2 + FIRST_SLOTS; /* addresses that fall on one another: a run beyond the tail */
+	}
+	if (!array)
 		return -ENOMEM;
-	shard->entries = entries;
-	shard->mask = 2 * n - 1;
-	shard->shift--;
-	shard->used = 0;
-	for (uint64_t i = 0; i < n; i++)
-		if (old[i].address)
-			place(shard, &old[i]);
-	if (n > FIRST_ENTRIES) /* the first ones share one mapping */
-		lt_unmap(old, n * sizeof *old);
+	lt_store_release(&shard->array, array); /* for a signal handler that forks now */
+	free_array(old);
 	return 0;
 }
 
-int lt_live_insert(const struct lt_block *block, struct lt_block *old)
+/* Under the shard's lock. */
+static int place(struct lt_live_shard *shard, const struct lt_block *block, struct lt_block *old)
 {
-	uint64_t hash = hash_of(block->address);
-	struct shard *shard = shard_of(hash);
+	uint64_t key = (uint64_t)block->address << 17 | (block->task & 0xfffff);
+	uint64_t value = block->size << 32 | (uint64_t)(block->task >> 20) << 23 | block->site;
+	for (bool grown = false;;) {
+		struct lt_live_array *array = shard->array;
+		struct lt_live_entry *e = lt_live_home(array, block->address), *end = &array->entries[size_of(array) - 1];
+		struct lt_live_entry *freed = NULL;
+		while (e->key && e->key >> 20 != key >> 20) {
+			if (!freed && !e->value)
+				freed = e;
+			e++;
+		}
+		if (!e->key && freed) {
+			e = freed;
+		} else if (!e->key && (e == end || !array->room) && !grown) {
+			if (grow(shard) && (e == end || array == &nothing.array))
+				return -ENOMEM;
+			grown = true;
+			continue;
+		} else if (!e->key) {
+			if (e == end)
+				return -ENOMEM;
+			array->room -= array->room > 0;
+		} else if (e->value) {
+			*old = lt_live_unpack(e);
+			lt_store_relaxed(&e->value, 0);
+			lt_signal_fence();
+		}
+		lt_store_relaxed(&e->key, key);
+		lt_signal_fence();
+		lt_store_relaxed(&e->value, value);
+		return 0;
+	}
+}
+
+static void change_odd_count(int change)
+{
+	lt_add_relaxed(&lt_live_odd_count, (uint32_t)change);
+	lt_record_settle();
+}
+
+static int insert_odd(const struct lt_block *block, struct lt_block *old)
+{
+	uint32_t i, size = odd.size ? 2 * odd.size : 4096 / sizeof *odd.blocks;
 	int error = 0;
-	old->address = 0;
-	lt_lock(&shard->lock);
-	uint64_t i = slot_of(shard, hash);
-	for (; shard->entries[i].address; i = (i + 1) & shard->mask)
-		if (shard->entries[i].address == block->address) {
-			*old = shard->entries[i];
-			shard->entries[i] = *block;
+	lt_lock(&odd.lock);
+	for (i = 0; i < odd.used && odd.blocks[i].address && odd.blocks[i].address != block->address; i++)
+		;
+	if (i == odd.size) {
+		struct lt_block *blocks = lt_map(size * sizeof *blocks);
+		if (!blocks) {
+			error = -ENOMEM;
 			goto out;
 		}
-	if (shard->used * 2 > shard->mask) {
-		error = grow(shard);
-		if (error && shard->used * 8 > shard->mask * 7)
-			goto out;
-		error = 0;
-		place(shard, block);
-	} else {
-		shard->entries[i] = *block;
-		shard->used++;
+		if (odd.size)
+			memcpy(blocks, odd.blocks, odd.size * sizeof *blocks);
+		lt_unmap(odd.blocks, odd.size * sizeof *blocks);
+		odd.blocks = blocks;
+		odd.size = size;
 	}
+	for (uint32_t j = i; j < odd.used; j++)
+		if (odd.blocks[j].address == block->address) {
+			*old = odd.blocks[j];
+			odd.blocks[j].address = 0;
+			change_odd_count(-1);
+		}
+	odd.blocks[i] = *block;
+	if (i == odd.used)
+		odd.used++;
+	change_odd_count(1);
 out:
-	lt_unlock(&shard->lock);
+	lt_unlock(&odd.lock);
 	return error;
 }
 
-bool lt_live_remove(uintptr_t address, struct lt_block *block)
+bool lt_live_remove_odd(uintptr_t address, struct lt_block *block)
 {
-	uint64_t hash = hash_of(address);
-	struct shard *shard = shard_of(hash);
 	bool found = false;
-	lt_lock(&shard->lock);
-	struct lt_block *entries = shard->entries;
-	uint64_t i = slot_of(shard, hash);
-	for (; entries[i].address; i = (i + 1) & shard->mask) {
-		if (entries[i].address != address)
-			continue;
-		*block = entries[i];
-		found = true;
-		/* Close the gap: move up each later entry of the run whose home slot isn't behind the gap. */
-		uint64_t gap = i;
-		for (uint64_t j = (i + 1) & shard->mask; entries[j].address; j = (j + 1) & shard->mask) {
-			uint64_t home = slot_of(shard, hash_of(entries[j].address));
-			if (((j - home) & shard->mask) >= ((j - gap) & shard->mask)) {
-				entries[gap] = entries[j];
-				gap = j;
-			}
+	lt_lock(&odd.lock);
+	for (uint32_t i = 0; i < odd.used && !found; i++)
+		if (odd.blocks[i].address == address) {
+			*block = odd.blocks[i];
+			odd.blocks[i].address = 0;
+			change_odd_count(-1);
+			found = true;
 		}
-		entries[gap].address = 0;
-		shard->used--;
-		break;
-	}
-	lt_unlock(&shard->lock);
+	lt_unlock(&odd.lock);
 	return found;
+}
+
+/* A block that is odd, or that needs growth, or whose address has an entry or may be in the list of the odd. */
+int lt_live_insert_slowly(const struct lt_block *block, struct lt_block *old)
+{
+	struct lt_live_shard *shard = lt_live_shard(block->address);
+	int error = 0;
+	if (lt_live_is_odd(block->address, block->size)) {
+		lt_live_remove(block->address, old);
+		return insert_odd(block, old);
+	}
+	if (lt_load_relaxed(&lt_live_odd_count))
+		lt_live_remove_odd(block->address, old);
+	lt_lock(&shard->lock);
+	error = place(shard, block, old);
+	lt_unlock(&shard->lock);
+	return error;
 }
 
 unsigned lt_live_visit(bool patient, bool (*visit)(const struct lt_block *block, void *arg), void *arg)
@@ -146,42 +238,68 @@ unsigned lt_live_visit(bool patient, bool (*visit)(const struct lt_block *block,
 	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + (patient ? PATIENT_NS : IMPATIENT_NS);
 	unsigned skipped = 0;
 	bool more = true;
-	for (unsigned s = 0; s < SHARDS && more; s++) {
-		struct shard *shard = &shards[s];
+	for (unsigned s = 0; s < LT_LIVE_SHARDS && more; s++) {
+		struct lt_live_shard *shard = &lt_live_shards[s];
+		if (lt_load_relaxed(&shard->array) == &nothing.array)
+			continue;
 		if (lt_lock_until(&shard->lock, deadline)) {
-			skipped += (unsigned)lt_load_relaxed(&shard->used);
+			skipped += (uint32_t)((uint64_t)shard->array->slots * 25 / 32) - shard->array->room;
 			continue;
 		}
-		for (uint64_t i = 0; i <= shard->mask && more; i++)
-			if (shard->entries[i].address)
-				more = visit(&shard->entries[i], arg);
+		for (uint32_t i = 0, n = size_of(shard->array); i < n && more; i++)
+			if (shard->array->entries[i].value) {
+				struct lt_block block = lt_live_unpack(&shard->array->entries[i]);
+				more = visit(&block, arg);
+			}
 		lt_unlock(&shard->lock);
 	}
+	if (!more || !lt_load_relaxed(&lt_live_odd_count))
+		return skipped;
+	if (lt_lock_until(&odd.lock, deadline))
+		return skipped + lt_live_odd_count;
+	for (uint32_t i = 0; i < odd.used && more; i++)
+		if (odd.blocks[i].address)
+			more = visit(&odd.blocks[i], arg);
+	lt_unlock(&odd.lock);
 	return skipped;
 }
 
 uint64_t lt_live_count(void)
 {
-	uint64_t count = 0;
-	for (unsigned s = 0; s < SHARDS; s++)
-		count += lt_load_relaxed(&shards[s].used);
+	uint64_t count = lt_load_relaxed(&lt_live_odd_count);
+	for (unsigned s = 0; s < LT_LIVE_SHARDS; s++) {
+		const struct lt_live_array *array = lt_live_shards[s].array;
+		for (uint32_t i = 0, n = size_of(array); i < n; i++)
+			count += !!array->entries[i].value;
+	}
 	return count;
+}
+
+uint64_t lt_live_most(void)
+{
+	uint64_t most = lt_load_relaxed(&lt_live_odd_count);
+	for (unsigned s = 0; s < LT_LIVE_SHARDS; s++)
+		most += size_of(lt_live_shards[s].array);
+	return most;
 }
 
 unsigned lt_live_fork_child(void)
 {
 	unsigned lost = 0;
-	for (unsigned s = 0; s < SHARDS; s++) {
-		struct shard *shard = &shards[s];
+	for (unsigned s = 0; s < LT_LIVE_SHARDS; s++) {
+		struct lt_live_shard *shard = &lt_live_shards[s];
 		if (shard->lock.held) {
-			/* It may have been growing: what `entries` and `mask` are just now fits together in its first part only. */
-			memset(shard->entries, 0, FIRST_ENTRIES * sizeof *shard->entries);
-			shard->mask = FIRST_ENTRIES - 1;
-			shard->shift = 64 - 8;
-			shard->used = 0;
+			shard->array = &nothing.array; /* the array stays mapped: it may be anything just now */
 			shard->lock.held = 0;
 			lost++;
 		}
+	}
+	if (odd.lock.held) {
+		odd.used = odd.size = 0;
+		odd.blocks = NULL;
+		lt_live_odd_count = 0;
+		odd.lock.held = 0;
+		lost++;
 	}
 	return lost;
 }

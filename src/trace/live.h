@@ -1,37 +1,181 @@
 /* SPDX-License-Identifier: MIT
  *
- * The table of live blocks: address to size, site and task. Private memory: a fork copies it for free.
+ * The table of live blocks: address -> size, site, task. The functions of the hot path are here, to be inlined; live.c has the
+ * rest, and the design.
  */
 #ifndef LT_LIVE_H
 #define LT_LIVE_H
 
+#include "base/atomic.h"
+#include "base/lock.h"
+#include "trace/gate.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 struct lt_block {
-	uintptr_t address; /* 0: empty entry */
+	uintptr_t address; /* 0: none */
 	uint64_t size;
-	uint32_t site;
-	uint32_t task;
+	uint32_t site; /* from 1 */
+	uint32_t task; /* at most LT_LIVE_TASK_MAX */
 };
+
+/* key:   address / 8 << 20 | low 20 bits of task; 0: never used
+ * value: size << 32 | high 9 bits of task << 23 | site; 0: freed */
+struct lt_live_entry {
+	uint64_t key, value;
+};
+
+#define LT_LIVE_TASK_MAX ((1u << 29) - 1)
+#define LT_LIVE_SITE_MAX ((1u << 23) - 1)
+#define LT_LIVE_TAIL 32 /* entries behind the last home */
+
+/* Entries at homes from 0 to slots - 1 + 15, and a tail; the last one is never used, and ends each search. */
+struct lt_live_array {
+	uint32_t slots;
+	uint32_t room; /* so many unused entries may be taken until it must grow */
+	_Alignas(16) struct lt_live_entry entries[];
+};
+
+struct lt_live_shard {
+	_Alignas(64) struct lt_lock lock; /* rank 3; only taken where there are other threads */
+	struct lt_live_array *array;
+};
+
+#define LT_LIVE_SHARDS_LOG2 10
+#define LT_LIVE_SHARDS (1u << LT_LIVE_SHARDS_LOG2)
+extern LT_HIDDEN struct lt_live_shard lt_live_shards[LT_LIVE_SHARDS];
+extern LT_HIDDEN uint32_t lt_live_odd_count; /* blocks that no entry can hold */
 
 /* 0 when there is no memory for the table. Start only. */
 int lt_live_init(void);
 
+int lt_live_insert_slowly(const struct lt_block *block, struct lt_block *old);
+bool lt_live_remove_odd(uintptr_t address, struct lt_block *block);
+
+static inline struct lt_live_shard *lt_live_shard(uintptr_t address)
+{
+	return &lt_live_shards[(address >> 18) * 0x9e3779b97f4a7c15ULL >> (64 - LT_LIVE_SHARDS_LOG2)];
+}
+
+static inline struct lt_live_entry *lt_live_home(struct lt_live_array *array, uintptr_t address)
+{
+	uint32_t spread = (uint32_t)(address >> 8) * 0x9e3779b1u;
+	return &array->entries[((uint64_t)spread * array->slots >> 32) + (address >> 4 & 15)];
+}
+
+/* No entry holds it: it goes to a list of its own. (Sites and tasks are never too high.) */
+static inline bool lt_live_is_odd(uintptr_t address, uint64_t size)
+{
+	return (address & (UINT64_C(0x1ffff) << 47 | 7)) || size >> 32;
+}
+
+static inline uint64_t lt_live_size(uint64_t value)
+{
+	return value >> 32;
+}
+
+static inline uint32_t lt_live_site(uint64_t value)
+{
+	return (uint32_t)value & LT_LIVE_SITE_MAX;
+}
+
+static inline uint32_t lt_live_task(uint64_t key, uint64_t value)
+{
+	return ((uint32_t)value >> 23) << 20 | (uint32_t)(key & 0xfffff);
+}
+
+static inline struct lt_block lt_live_unpack(const struct lt_live_entry *e)
+{
+	return (struct lt_block){ .address = e->key >> 20 << 3, .size = lt_live_size(e->value), .site = lt_live_site(e->value),
+		                  .task = lt_live_task(e->key, e->value) };
+}
+
+/* The common cases of an insertion: the address was here before, or comes to an unused entry. False: lt_live_insert_slowly() must
+ * do it. `alone`: lt_gate_is_alone(). Inside the gate; takes a lock of rank 3 where there are other threads. */
+static inline __attribute__((always_inline)) bool lt_live_put(uintptr_t address, uint64_t size, uint32_t site, uint32_t task,
+                                                              bool alone)
+{
+	struct lt_live_shard *shard = lt_live_shard(address);
+	uint64_t key = (uint64_t)address << 17 | (task & 0xfffff), found;
+	bool done = false;
+	if (lt_unlikely(lt_live_is_odd(address, size)))
+		return false;
+	if (!alone)
+		lt_lock(&shard->lock);
+	struct lt_live_array *array = shard->array;
+	struct lt_live_entry *e = lt_live_home(array, address), *freed = NULL;
+	while (((found = e->key) ^ key) >> 20 && found) {
+		if (!e->value)
+			freed = e;
+		e++;
+	}
+	if (lt_likely(found != 0)) {
+		done = !e->value;
+	} else if (freed) {
+		e = freed;
+		done = true;
+	} else if (array->room && e < &array->entries[array->slots + LT_LIVE_TAIL - 1]) {
+		array->room--;
+		done = true;
+	}
+	if (lt_likely(done)) {
+		lt_store_relaxed(&e->key, key);
+		lt_signal_fence(); /* at no moment this block's value with another's key */
+		lt_store_relaxed(&e->value, size << 32 | (uint64_t)(task >> 20) << 23 | site);
+	}
+	if (!alone)
+		lt_unlock(&shard->lock);
+	return done;
+}
+
 /* Adds a block. An entry of the same address that is still there (its free was missed) is replaced and put in *old, whose
- * address is else 0. Returns 0, -ENOMEM (not added). Inside the gate; takes a lock of rank 3. */
-int lt_live_insert(const struct lt_block *block, struct lt_block *old);
+ * address is 0 otherwise. Returns 0 or -ENOMEM. Likewise. */
+static inline int lt_live_insert(const struct lt_block *block, struct lt_block *old)
+{
+	old->address = 0;
+	if (lt_likely(!lt_load_relaxed(&lt_live_odd_count)) &&
+	    lt_likely(lt_live_put(block->address, block->size, block->site, block->task, lt_gate_is_alone())))
+		return 0;
+	return lt_live_insert_slowly(block, old);
+}
 
-/* Takes the block out. Returns false if it was not there. Inside the gate; takes a lock of rank 3. */
-bool lt_live_remove(uintptr_t address, struct lt_block *block);
+/* Takes out a block that has an entry: its key and value. False: there is none; the value may be 0. Likewise. */
+static inline __attribute__((always_inline)) bool lt_live_take(uintptr_t address, uint64_t *key, uint64_t *value, bool alone)
+{
+	struct lt_live_shard *shard = lt_live_shard(address);
+	if (!alone)
+		lt_lock(&shard->lock);
+	struct lt_live_entry *e = lt_live_home(shard->array, address);
+	while (((*key = e->key) ^ (uint64_t)address << 17) >> 20 && *key)
+		e++;
+	*value = e->value; /* 0 in an unused entry */
+	if (lt_likely(*value != 0))
+		lt_store_relaxed(&e->value, 0);
+	if (!alone)
+		lt_unlock(&shard->lock);
+	return *value;
+}
 
-/* Calls visit for each entry, shard by shard, under the shard's lock, until it returns false. For the locks of all
+/* Takes the block out. Returns false if it was not there. Likewise. */
+static inline bool lt_live_remove(uintptr_t address, struct lt_block *block)
+{
+	uint64_t key, value;
+	if (lt_likely(!(address & 7) && lt_live_take(address, &key, &value, lt_gate_is_alone()))) {
+		*block = (struct lt_block){ address, lt_live_size(value), lt_live_site(value), lt_live_task(key, value) };
+		return true;
+	}
+	return lt_unlikely(lt_load_relaxed(&lt_live_odd_count)) && lt_live_remove_odd(address, block);
+}
+
+/* Calls visit for each block, shard by shard, under the shard's lock, until it returns false. For the locks of all
  * it waits 200 ms, 5 ms with `patient` false, for it may have interrupted a holder, or a holder may never go on; a shard whose
- * lock can't be had is skipped. Returns the number of entries in those. */
+ * lock can't be had is skipped. Returns a number that the blocks in those do not exceed. */
 unsigned lt_live_visit(bool patient, bool (*visit)(const struct lt_block *block, void *arg), void *arg);
 
+/* The number of blocks, by a look at all entries; and a number that they do not exceed, by a look at all shards. */
 uint64_t lt_live_count(void);
+uint64_t lt_live_most(void);
 
 /* In a fork child: all locks free. A shard whose lock was held (only after a raw fork) is emptied; returns their number. */
 unsigned lt_live_fork_child(void);

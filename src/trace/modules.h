@@ -5,6 +5,7 @@
 #ifndef LT_MODULES_H
 #define LT_MODULES_H
 
+#include "base/atomic.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -18,7 +19,7 @@ uint32_t lt_modules_find(uintptr_t address, uint64_t *offset);
 
 /* > 0: code is being unloaded, or was and the caches could not be emptied since; see process/unload.c. Meanwhile whatever is
  * cached by code address is neither read nor filled. Read once per stack, inside the gate. */
-extern uint32_t lt_code_unsure;
+extern LT_HIDDEN uint32_t lt_code_unsure;
 
 /* The loader's count of objects that it has unloaded. No lock held. */
 uint64_t lt_modules_unloads(void);

@@ -3,279 +3,204 @@
  * An allocation: gate, native stack, R stack, site, live table, counters. A free: live table, counters. Both stacks are taken
  * before any lock; the locks are those of the modules called.
  *
- * Counters live in the mapped dump and are changed by relaxed atomic additions: each is right at any moment, two of them may
- * be one operation apart.
- *
- * Live at the peak: process.peak_seq grows whenever live_bytes passes its highest value. A site that is about to change and
- * last changed under an older peak_seq was, at that peak, as it is now: so it notes its present figures first. If this very
- * change makes the new peak, it notes the figures after it. The reader takes the noted ones where peak_seen is the process's
- * peak_seq, the present ones elsewhere: no site is visited at a peak.
- *
- * Live by birth: 8 epochs of 2^epoch_shift tasks; when a task falls behind the last epoch, the site's pairs of epochs are added
- * up and the width doubles. Only the thread that records changes a site's epochs: under a spin bit in `flags`.
+ * What malloc and free need is in recording.h, to be inlined into these two; here it is for the other hooks.
  */
-#include "trace/record.h"
+#include "trace/recording.h"
 #include "base/arena.h"
-#include "base/options.h"
-#include "base/sys.h"
-#include "dump/dump.h"
-#include "process/process.h"
-#include "r/r.h"
-#include "trace/gate.h"
-#include "trace/intern.h"
-#include "trace/live.h"
 #include "trace/modules.h"
-#include "trace/unwind.h"
 #include <errno.h>
-#include <string.h>
-
-#define R_DEPTH 128
-#define SCRATCHES 32
 
 int lt_state;
 bool lt_active = true;
 __thread struct lt_thread lt_thread __attribute__((tls_model("initial-exec")));
-static uint64_t alive_dummy = 1;
-uint64_t *lt_alive = &alive_dummy;
+static uint64_t alive_dummy[3] = { 1 };
+uint64_t *lt_alive = alive_dummy;
 
-/* Room for the stacks of one recording: too much for a small thread stack or a signal stack. */
-struct scratch {
-	int busy;
-	struct lt_stack stack; /* the last one taken here: mostly this thread's, for it comes back to the same scratch */
-	struct lt_r_call calls[R_DEPTH];
-};
-static struct scratch *scratches;
+struct lt_scratch *lt_scratches;
 static uint64_t checked; /* option check */
 
 int lt_record_init(void)
 {
 	lt_active = lt_options.active;
-	scratches = lt_map(SCRATCHES * sizeof *scratches);
-	return scratches ? lt_live_init() : -ENOMEM;
+	lt_scratches = lt_map(LT_SCRATCHES * sizeof *lt_scratches);
+	return lt_scratches ? lt_live_init() : -ENOMEM;
 }
 
 void lt_record_fork_child(void)
 {
-	for (unsigned i = 0; i < SCRATCHES; i++)
-		scratches[i].busy = 0;
+	for (unsigned i = 0; i < LT_SCRATCHES; i++)
+		lt_scratches[i].busy = 0;
+	for (unsigned i = 0; i < LT_STRIPES; i++)
+		lt_stripes[i].pending = 0;
 }
 
-static struct scratch *take_scratch(void)
+__attribute__((noinline)) bool lt_record_enter_slowly(void)
 {
-	for (unsigned i = lt_thread.stripe;; i++) {
-		struct scratch *s = &scratches[i % SCRATCHES];
-		if (lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in find_site */
-			return s;
-		if (i % SCRATCHES == 0)
-			lt_sys_wait(64 + i / SCRATCHES);
-	}
-}
-
-/* False at the end of the image: its dump belongs to the classifier then. leave() must follow all the same. */
-static inline bool enter(void)
-{
-	lt_thread.depth++;
-	if (lt_unlikely(!*lt_alive))
+	if (lt_unlikely(!*lt_alive)) {
+		int saved = errno;
 		lt_fork_child_unseen(false);
+		errno = saved;
+	}
 	lt_gate_enter();
-	return lt_likely(lt_load_relaxed(&lt_state) == LT_ON);
+	return lt_load_relaxed(&lt_state) == LT_ON;
 }
 
-static inline void leave(void)
+void lt_record_settle(void)
 {
-	lt_gate_leave();
-	lt_thread.depth--;
+	lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] && !lt_load_relaxed(&lt_code_unsure) && !lt_load_relaxed(&lt_live_odd_count) && !lt_options.check;
 }
 
-static void lock_epochs(struct leaktrace_site *site)
+static __attribute__((noinline, cold)) void missed(const struct lt_block *block)
 {
-	for (unsigned round = 0; __atomic_fetch_or(&site->flags, LEAKTRACE_SITE_BUSY, __ATOMIC_ACQUIRE) & LEAKTRACE_SITE_BUSY;) /* pairs with unlock */
-		lt_sys_wait(round++);
+	count_free(lt_site(block->site), block->size, block->task, false, lt_gate_is_alone());
 }
 
-static void unlock_epochs(struct leaktrace_site *site)
+static void check_stack(const uintptr_t *hook, const struct lt_stack *stack)
 {
-	__atomic_fetch_and(&site->flags, ~LEAKTRACE_SITE_BUSY, __ATOMIC_RELEASE); /* pairs with lock_epochs */
-}
-
-static void count_epoch(struct leaktrace_site *site, uint32_t task, int64_t blocks, int64_t bytes)
-{
-	if (!task) {
-		lt_add_relaxed(&site->startup_blocks, (uint64_t)blocks);
-		lt_add_relaxed(&site->startup_bytes, (uint64_t)bytes);
-		return;
-	}
-	lock_epochs(site);
-	while ((task - 1) >> site->epoch_shift >= LEAKTRACE_EPOCHS) {
-		for (unsigned i = 0; i < LEAKTRACE_EPOCHS; i++) {
-			uint64_t b = 0, s = 0;
-			if (2 * i < LEAKTRACE_EPOCHS) {
-				b = site->epoch[2 * i].blocks + site->epoch[2 * i + 1].blocks;
-				s = site->epoch[2 * i].bytes + site->epoch[2 * i + 1].bytes;
-			}
-			site->epoch[i].blocks = b;
-			site->epoch[i].bytes = s;
-		}
-		site->epoch_shift++;
-	}
-	unsigned epoch = (task - 1) >> site->epoch_shift;
-	site->epoch[epoch].blocks += (uint64_t)blocks;
-	site->epoch[epoch].bytes += (uint64_t)bytes;
-	unlock_epochs(site);
-}
-
-/* The site is about to change. */
-static inline void note_peak_before(struct leaktrace_site *site)
-{
-	uint64_t seq = lt_load_relaxed(&lt_process->peak_seq);
-	if (lt_load_relaxed(&site->peak_seen) != seq) {
-		lt_store_relaxed(&site->peak_blocks, site->allocations - site->frees);
-		lt_store_relaxed(&site->peak_bytes, site->allocated_bytes - site->freed_bytes);
-		lt_store_relaxed(&site->peak_seen, seq);
-	}
-}
-
-static void count_alloc(struct leaktrace_site *site, size_t size, uint32_t task)
-{
-	note_peak_before(site);
-	lt_add_relaxed(&site->allocated_bytes, size);
-	lt_add_relaxed(&site->allocations, 1);
-	count_epoch(site, task, 1, (int64_t)size);
-	lt_add_relaxed(&lt_process->live_blocks, 1);
-	uint64_t live = lt_add_relaxed(&lt_process->live_bytes, size);
-	uint64_t peak = lt_load_relaxed(&lt_process->peak_live_bytes);
-	while (live > peak && !__atomic_compare_exchange_n(&lt_process->peak_live_bytes, &peak, live, true, __ATOMIC_RELAXED,
-	                                                   __ATOMIC_RELAXED))
-		;
-	if (lt_unlikely(live > peak)) {
-		uint64_t seq = lt_add_relaxed(&lt_process->peak_seq, 1);
-		lt_store_relaxed(&site->peak_blocks, site->allocations - site->frees);
-		lt_store_relaxed(&site->peak_bytes, site->allocated_bytes - site->freed_bytes);
-		lt_store_relaxed(&site->peak_seen, seq);
-	}
-}
-
-static void count_free(const struct lt_block *block, bool temporary)
-{
-	struct leaktrace_site *site = lt_site(block->site);
-	if (!site) {
-		lt_add_relaxed(&lt_process->inherited_freed_blocks, 1);
-		lt_add_relaxed(&lt_process->inherited_freed_bytes, block->size);
-		return;
-	}
-	note_peak_before(site);
-	lt_add_relaxed(&site->frees, 1);
-	lt_add_relaxed(&site->freed_bytes, block->size);
-	if (temporary)
-		lt_add_relaxed(&site->temporary, 1);
-	count_epoch(site, block->task, -1, -(int64_t)block->size);
-	lt_sub_relaxed(&lt_process->live_blocks, 1);
-	lt_sub_relaxed(&lt_process->live_bytes, block->size);
-}
-
-static uint32_t find_site(uintptr_t caller, size_t size)
-{
-	bool unsure = lt_unlikely(lt_load_relaxed(&lt_code_unsure)) && !lt_unload_retry();
-	struct scratch *scratch = take_scratch();
-	bool r_cut = false;
-	uint32_t flags = 0, r = 0;
-	scratch->stack.unsure = unsure;
-	bool cut = lt_stack_take(caller, &scratch->stack, lt_options.depth);
-	if (lt_unlikely(lt_options.check) && lt_add_relaxed(&checked, 1) % lt_options.check == 0)
-		lt_stack_check(caller, &scratch->stack, lt_options.depth, cut);
-	if (cut)
-		flags |= LEAKTRACE_SITE_CUT;
-	if (lt_r_present()) {
-		if (lt_thread.r_main) {
-			unsigned calls = lt_r_calls(scratch->calls, R_DEPTH, &r_cut);
-			r = lt_intern_r(scratch->calls, calls);
-			if (r_cut || (calls && !r)) /* cut, or no room for it */
-				flags |= LEAKTRACE_SITE_R_CUT;
-		}
-		if (lt_r_heap_block(caller, size))
-			flags |= LEAKTRACE_SITE_R_HEAP;
-	}
-	uint32_t native = lt_intern_stack(&scratch->stack);
-	lt_store_release(&scratch->busy, 0); /* pairs with take_scratch */
-	return native ? lt_intern_site(native, r, flags) : 0;
-}
-
-void lt_record_alloc(void *address, size_t size, void *caller)
-{
-	if (!lt_active)
-		return;
 	int saved = errno;
-	if (lt_unlikely(!enter()))
-		goto out;
-	struct lt_block old, block = { .address = (uintptr_t)address, .size = size, .task = lt_task_current() };
-	block.site = find_site((uintptr_t)caller, size);
-	struct leaktrace_site *site = lt_site(block.site);
+	if (lt_add_relaxed(&checked, 1) % lt_options.check == 0)
+		lt_stack_check(hook, stack, lt_options.depth);
+	errno = saved;
+}
+
+static bool is_still_unsure(void)
+{
+	int saved = errno;
+	bool unsure = !lt_unload_retry();
+	errno = saved;
+	return unsure;
+}
+
+uint32_t lt_record_r_stack(struct lt_scratch *scratch, uint32_t *flags)
+{
+	bool cut = false;
+	unsigned calls = lt_r_calls(scratch->calls, LT_R_DEPTH, &cut);
+	uint32_t r = lt_intern_r(scratch->calls, calls);
+	if (cut || (calls && !r)) /* cut, or no room for it */
+		*flags |= LEAKTRACE_SITE_R_CUT;
+	return r;
+}
+
+__attribute__((noinline)) struct leaktrace_site *lt_record_new_site(struct lt_stack *stack, bool unsure, uint32_t r, uint32_t stripe,
+                                                                    uint32_t flags, size_t size, const uintptr_t *hook)
+{
+	uint32_t native = lt_unlikely(unsure) ? lt_intern_unsure(stack) : lt_intern_stack(stack);
+	if (stack->cut)
+		flags |= LEAKTRACE_SITE_CUT;
+	if (lt_r_present() && lt_r_heap_block(hook[1], size))
+		flags |= LEAKTRACE_SITE_R_HEAP;
+	return native ? lt_site(lt_intern_site(native, r, stripe, flags)) : NULL;
+}
+
+/* A scratch that no other thread is in. */
+static struct lt_scratch *take_scratch(void)
+{
+	for (unsigned i = lt_thread.stripe - 1;; i++) {
+		struct lt_scratch *s = &lt_scratches[i % LT_SCRATCHES];
+		if (lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in give_scratch */
+			return s;
+		if (i % LT_SCRATCHES == 0)
+			lt_sys_wait(64 + i / LT_SCRATCHES);
+	}
+}
+
+static void give_scratch(struct lt_scratch *scratch)
+{
+	lt_store_release(&scratch->busy, 0); /* pairs with take_scratch */
+}
+
+static void insert(struct leaktrace_site *site, void *address, size_t size, bool alone)
+{
+	struct lt_block old = { 0 }, block = { (uintptr_t)address, size, site ? site->id : 0, lt_task_current() };
 	if (lt_unlikely(!site)) {
 		lt_add_relaxed(&lt_process->dropped_allocations, 1);
-		if (lt_live_remove(block.address, &old)) /* its free was missed, and the entry would be wrong now */
-			count_free(&old, false);
-		block.site = 0;
+		lt_live_remove(block.address, &old); /* its free was missed, and the entry would be wrong now */
 	} else if (lt_unlikely(lt_live_insert(&block, &old))) {
 		lt_add_relaxed(&lt_process->dropped_allocations, 1);
 	} else {
-		count_alloc(site, size, block.task);
-		if (lt_unlikely(old.address))
-			count_free(&old, false);
+		count_alloc(site, size, block.task, alone);
 	}
-	lt_thread.last_block = lt_thread.last_new = lt_veiled(address);
-	lt_thread.last_site = block.site;
-out:
-	leave();
-	errno = saved;
+	if (lt_unlikely(old.address))
+		missed(&old);
+}
+
+void lt_record_insert(struct leaktrace_site *site, void *address, size_t size)
+{
+	insert(site, address, size, true);
+}
+
+static struct leaktrace_site *find_with_care(struct lt_scratch *scratch, const uintptr_t *hook, size_t size, uint32_t stripe)
+{
+	bool unsure = lt_unlikely(lt_load_relaxed(&lt_code_unsure)) && is_still_unsure();
+	struct lt_stack *stack = lt_likely(!unsure) ? lt_stack_take(hook, &scratch->stacks, lt_options.depth)
+	                                            : lt_stack_take_slowly(hook, &scratch->stacks, lt_options.depth, true);
+	if (lt_unlikely(lt_options.check))
+		check_stack(hook, stack);
+	return lt_find_site(scratch, stack, unsure, hook, size, stripe);
+}
+
+static void alloc_with_care(void *address, size_t size, const uintptr_t *hook)
+{
+	if (lt_gate_is_alone()) {
+		insert(find_with_care(lt_scratches, hook, size, 0), address, size, true);
+	} else {
+		struct lt_scratch *scratch = take_scratch();
+		struct leaktrace_site *site = find_with_care(scratch, hook, size, (lt_thread.stripe - 1) % LT_SITE_STRIPES);
+		give_scratch(scratch);
+		insert(site, address, size, false);
+	}
+}
+
+void lt_record_alloc(void *address, size_t size, const void *hook)
+{
+	if (lt_unlikely(!lt_active))
+		return;
+	if (lt_likely(enter()))
+		alloc_with_care(address, size, hook);
+	lt_thread.last_block = lt_veiled(address);
+	lt_gate_leave();
 }
 
 void lt_record_free(void *address)
 {
-	int saved = errno;
 	struct lt_block block;
 	if (lt_unlikely(!enter())) {
-	} else if (lt_live_remove((uintptr_t)address, &block)) {
-		count_free(&block, lt_thread.last_block == lt_veiled(address));
-		if (lt_thread.last_block == lt_veiled(address))
+	} else if (lt_likely(lt_live_remove((uintptr_t)address, &block))) {
+		bool temporary = lt_thread.last_block == lt_veiled(address);
+		if (temporary)
 			lt_thread.last_block = 0;
+		count_free(lt_site(block.site), block.size, block.task, temporary, lt_gate_is_alone());
 	} else if (lt_active && lt_thread.last_deleted != lt_veiled(address)) {
 		lt_add_relaxed(&lt_process->unknown_frees, 1);
 	}
-	leave();
-	errno = saved;
+	lt_gate_leave();
 }
 
 void lt_record_take(void *address, struct lt_taken *taken)
 {
-	int saved = errno;
 	struct lt_block block;
 	taken->address = 0;
 	if (lt_likely(enter()) && lt_live_remove((uintptr_t)address, &block))
 		*taken = (struct lt_taken){ block.address, block.size, block.site, block.task };
-	leave();
-	errno = saved;
+	lt_gate_leave();
 }
 
 void lt_record_put_back(const struct lt_taken *taken)
 {
-	int saved = errno;
 	struct lt_block old, block = { taken->address, taken->size, taken->site, taken->task };
 	if (!taken->address)
 		return;
 	if (lt_likely(enter()) && lt_live_insert(&block, &old))
-		count_free(&block, false); /* no memory for the table: it is lost to us */
-	leave();
-	errno = saved;
+		missed(&block); /* no memory for the table: it is lost to us */
+	lt_gate_leave();
 }
 
 void lt_record_taken_freed(const struct lt_taken *taken)
 {
-	int saved = errno;
 	struct lt_block block = { taken->address, taken->size, taken->site, taken->task };
 	if (!taken->address)
 		return;
 	if (lt_likely(enter()))
-		count_free(&block, false);
-	leave();
-	errno = saved;
+		missed(&block);
+	lt_gate_leave();
 }

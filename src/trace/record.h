@@ -20,10 +20,21 @@ enum lt_state {
 	LT_OFF,          /* an image that is not traced, or that is over */
 	LT_ON,
 };
-extern int lt_state;
+extern LT_HIDDEN int lt_state;
+
+/* To be called after each change of lt_state or lt_active: the hooks of the malloc family are set for it (hooks/alloc.c). Any
+ * context. */
+void lt_hooks_switch(void);
 
 /* The magic of a page that the kernel wipes in a fork child (MADV_WIPEONFORK): 0 there until lt_fork_child() ran. */
-extern uint64_t *lt_alive;
+extern LT_HIDDEN uint64_t *lt_alive;
+/* On that page, too: 1 while the image is LT_ON and the gate open; and 1 while besides nothing asks for special care, so that
+ * the only thread there is goes straight on. */
+#define LT_OPEN 1
+#define LT_PLAIN 2
+
+/* To be called after each change of lt_alive[LT_OPEN], lt_code_unsure, lt_live_odd_count or lt_options.check. Any context. */
+void lt_record_settle(void);
 
 /* This image is traced and this thread is not inside the tracer. */
 static inline bool lt_recording(void)
@@ -31,8 +42,9 @@ static inline bool lt_recording(void)
 	return lt_likely(lt_load_relaxed(&lt_state) == LT_ON) && lt_likely(!lt_thread.depth);
 }
 
-/* `block` of `size` bytes was returned to the code at `caller` (the hook's return address). */
-void lt_record_alloc(void *block, size_t size, void *caller);
+/* `block` of `size` bytes goes to the caller of the hook whose frame (__builtin_frame_address(0)) is `hook`. This and the
+ * following are called inside the tracer: lt_thread.depth is raised. */
+void lt_record_alloc(void *block, size_t size, const void *hook);
 
 /* What lt_record_free took out, so that a failed realloc can put it back. */
 struct lt_taken {
@@ -50,7 +62,7 @@ void lt_record_put_back(const struct lt_taken *taken);
 void lt_record_taken_freed(const struct lt_taken *taken);
 
 /* Recording of new allocations is on (option active, leaktrace_start/stop). */
-extern bool lt_active;
+extern LT_HIDDEN bool lt_active;
 
 /* Task borders; see tasks.c. */
 void lt_task_begin(void);
@@ -60,7 +72,11 @@ void lt_task_end(void);
 void lt_task_postpone(void);
 
 /* The number that new blocks carry: 0 outside any task. */
-uint32_t lt_task_current(void);
+extern LT_HIDDEN uint32_t lt_task_now;
+static inline uint32_t lt_task_current(void)
+{
+	return lt_load_relaxed(&lt_task_now);
+}
 
 /* In a fork child: its life is one task until it receives one. */
 void lt_task_fork_child(void);

@@ -32,8 +32,7 @@ struct lt_table {
 
 static inline uint64_t lt_table_hash(uint64_t a, uint64_t b)
 {
-	uint64_t h = (a ^ b * 0x9fb21c651e98df25ULL) * 0x9e3779b97f4a7c15ULL;
-	return h ^ h >> 32;
+	return (a * 0x9e3779b97f4a7c15ULL + b * 0x9fb21c651e98df25ULL) >> 32;
 }
 
 /* 0: not there. Any thread, no lock. */

@@ -10,15 +10,11 @@
  */
 #include "base/atomic.h"
 #include "dump/dump.h"
+#include "trace/live.h"
 #include "trace/record.h"
 
-static uint32_t current;
+uint32_t lt_task_now;
 static bool fork_task;
-
-uint32_t lt_task_current(void)
-{
-	return lt_load_relaxed(&current);
-}
 
 void lt_task_begin(void)
 {
@@ -26,9 +22,9 @@ void lt_task_begin(void)
 		fork_task = false; /* a cluster's worker, then: what was before its first message is start-up */
 		__atomic_fetch_and(&lt_process->flags, ~(uint32_t)LEAKTRACE_PROCESS_FORK_TASK, __ATOMIC_RELAXED);
 	}
-	if (current)
+	if (lt_task_now)
 		lt_task_end();
-	lt_store_relaxed(&current, (uint32_t)(lt_process->tasks + 1));
+	lt_store_relaxed(&lt_task_now, lt_process->tasks < LT_LIVE_TASK_MAX ? (uint32_t)lt_process->tasks + 1 : LT_LIVE_TASK_MAX);
 }
 
 void lt_task_end(void)
@@ -37,20 +33,20 @@ void lt_task_end(void)
 		lt_store_relaxed(&lt_process->tasks, 1);
 		return;
 	}
-	if (!current)
+	if (!lt_task_now)
 		return;
-	lt_store_relaxed(&lt_process->tasks, current);
-	lt_store_relaxed(&current, 0);
+	lt_store_relaxed(&lt_process->tasks, lt_process->tasks + 1);
+	lt_store_relaxed(&lt_task_now, 0);
 }
 
 void lt_task_postpone(void)
 {
-	lt_store_relaxed(&current, 0);
+	lt_store_relaxed(&lt_task_now, 0);
 }
 
 void lt_task_fork_child(void)
 {
-	current = 0;
+	lt_task_now = 0;
 	fork_task = true;
 	__atomic_fetch_or(&lt_process->flags, LEAKTRACE_PROCESS_FORK_TASK, __ATOMIC_RELAXED);
 }

@@ -15,11 +15,10 @@ struct lt_thread {
 	uint32_t stripe;  /* of the gate, plus 1; 0: not chosen yet */
 	bool r_main;      /* R runs on this thread */
 	uint8_t unloading; /* calls of dlclose that this thread is in */
-	uint32_t last_site;     /* site of last_block */
 	uintptr_t stack_low, stack_high; /* of the thread's own stack, what can be read for sure; see unwind.c */
 	/* Veiled addresses, or the scan for pointers would find them here. 0: none. */
-	uintptr_t last_block;   /* the thread's last allocation, for temporaries; 0 also: freed */
-	uintptr_t last_new;     /* what the last recorded allocation returned, for operator new above malloc */
+	uintptr_t last_block;   /* the last allocation that a hook has seen, for temporaries and for operator new above malloc;
+	                           0 also: freed */
 	uintptr_t last_deleted; /* what operator delete above free has taken out already */
 };
 

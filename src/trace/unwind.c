@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * Two ways. The common one steps by rules that cfi.c reads out of the unwind tables, once per return address, kept in a
- * cache: two loads and a look-up a frame, no lock, no system call. A stack with an unusual rule on it (an expression, another register) is
- * done again from its start by libunwind's cursor (libunwind.c), which knows all of that. In code without unwind data (a
- * just-in-time compiler's) the stack is cut: libunwind's guess there made up frames.
+ * cache: two loads and a look-up a frame, no lock, no system call. It begins at the hook's own frame, whose frame pointer says all.
+ * A stack with an unusual rule on it (an expression, another register) is done again from its start by libunwind's cursor
+ * (libunwind.c), which knows all of that. In code without unwind data (a just-in-time compiler's) the stack is cut: libunwind's
+ * guess there made up frames.
  *
  * Between two allocations of a thread almost all of the stack is the same. So the last stack is kept, with each frame's trie node:
  * the walk goes outwards until it comes to a frame in the same slot, with the same return address and the same rbp; from there
@@ -17,69 +18,33 @@
  * a walk tries out the pages of any other stack (coroutines, signal stacks) anew, for it may be unmapped, and does not reuse the
  * last stack. (Turned down: /proc/self/maps and pthread_getattr_np, slow or allocating, and neither knows coroutines.)
  *
- * The rule cache is a table.h table: return address -> index + 1 into an array of distinct rules (a program has some hundreds).
- * Threads: reads without lock; rules_lock (rank 2) to add. After dlclose it is emptied with the gate closed; until then stacks
- * are taken without it, nor from kept ones (process/unload.c).
+ * A saved rbp is compared only where a step outwards from there makes use of it (optimised code keeps anything in rbp).
+ * Where the new stack has the shape of the old one (lockstep.h) nothing is walked at all: four instructions a frame, and a
+ * look-up for each return address that is new.
+ *
+ * After dlclose the rule cache (rules.c) is emptied with the gate closed; until then stacks are taken without it, nor from kept
+ * ones (process/unload.c). Nothing here calls libc but the slow way, which keeps errno.
  */
 #include "trace/unwind.h"
-#include "base/lock.h"
 #include "base/log.h"
 #include "base/sys.h"
-#include "base/text.h"
-#include "trace/cfi.h"
 #include "trace/libunwind.h"
+#include "trace/lockstep.h"
 #include "trace/modules.h"
-#include "trace/table.h"
+#include "trace/rules.h"
 #include "trace/thread.h"
+#include <errno.h>
 #include <string.h>
 #include <sys/auxv.h>
 #include <ucontext.h>
 
-#define RULES 65536
 #define PAGE 4096
 #define RED_ZONE 128
 #define FRAME_MAX (4u << 20) /* what is tried out, page by page, for one step */
-#define SKIP_MAX 16 /* frames of our own above the hook's caller */
+#define LOCAL_MAX (1u << 18) /* likewise, of thread-local memory */
 
-static struct lt_lock rules_lock;
-static struct lt_table rule_of;
-static struct lt_table no_rules; /* in its place while that is not to be trusted: always empty */
-static struct lt_rule rules[RULES];
-static uint32_t rule_count;
-static uint64_t fast_stacks, slow_stacks;
-static uint32_t generation = 1; /* of kept stacks */
-
-static uint32_t intern_rule(struct lt_rule rule)
-{
-	for (uint32_t i = 0; i < rule_count; i++)
-		if (!memcmp(&rules[i], &rule, sizeof rule))
-			return i + 1;
-	if (rule_count == RULES)
-		return 0;
-	rules[rule_count] = rule;
-	return ++rule_count;
-}
-
-static __attribute__((noinline)) struct lt_rule find_rule_slowly(const struct lt_table *cache, uintptr_t pc, bool interrupted)
-{
-	struct lt_rule rule = lt_cfi_rule(interrupted ? pc : pc - 1);
-	if (cache != &rule_of)
-		return rule;
-	lt_lock(&rules_lock);
-	if (!lt_table_find(&rule_of, pc, interrupted)) {
-		uint32_t index = intern_rule(rule);
-		if (index)
-			lt_table_add(&rule_of, pc, interrupted, index);
-	}
-	lt_unlock(&rules_lock);
-	return rule;
-}
-
-static inline struct lt_rule find_rule(const struct lt_table *cache, uintptr_t pc, bool interrupted)
-{
-	uint32_t index = lt_table_find(cache, pc, interrupted);
-	return lt_likely(index) ? rules[index - 1] : find_rule_slowly(cache, pc, interrupted);
-}
+static uint64_t slow_stacks;
+uint64_t lt_stack_generation = LT_STACK_GENERATION;
 
 struct registers {
 	uintptr_t pc, rsp, rbp;
@@ -87,7 +52,7 @@ struct registers {
 
 /* [start, top) can be read; start is the page of rsp where the walk began or came to another stack. */
 struct walk {
-	const struct lt_table *cache;
+	const struct lt_rule_array *rules;
 	uintptr_t start, top;
 };
 
@@ -131,6 +96,18 @@ static __attribute__((noinline, cold)) uintptr_t extend(struct walk walk, uintpt
 	return walk.top;
 }
 
+/* At the outermost frame of a thread: its thread-local memory may begin some pages above, and what is there can be read, too. */
+static void extend_to_end(struct walk *walk)
+{
+	if (!lt_thread.stack_high)
+		find_own_stack();
+	if (lt_thread.stack_low - walk->top > LOCAL_MAX) /* not its own stack; or it knows already */
+		return;
+	uintptr_t top = extend(*walk, lt_thread.stack_low);
+	if (top)
+		walk->top = top;
+}
+
 /* A word of a frame; it may lie in the red zone below rsp, where an epilogue leaves the saved rbp. */
 static inline bool can_read(struct walk *walk, uintptr_t rsp, uintptr_t address)
 {
@@ -146,22 +123,26 @@ static inline bool can_read(struct walk *walk, uintptr_t rsp, uintptr_t address)
 
 enum step { STEP_DONE, STEP_OUTERMOST, STEP_SIGNAL, STEP_UNKNOWN, STEP_UNUSUAL };
 
-/* Out of a frame. *rbp_at, *cfa_at: where the new rbp and the frame's address were read; 0: nowhere. */
-static inline enum step step_out(struct walk *walk, struct registers *r, bool interrupted, uintptr_t *rbp_at, uintptr_t *cfa_at)
+struct step_result {
+	uintptr_t rbp_at, cfa_at; /* where the new rbp and the frame's address were read; 0: nowhere */
+	enum lt_use use;
+};
+
+static __attribute__((noinline)) enum step step_otherwise(struct walk *walk, struct registers *r, struct lt_rule rule,
+                                                          struct step_result *result)
 {
-	struct lt_rule rule = find_rule(walk->cache, r->pc, interrupted);
 	uintptr_t cfa;
-	*rbp_at = *cfa_at = 0;
+	result->use = LT_USE_RBP;
 	switch (rule.kind) {
-	case LT_RULE_RSP: cfa = r->rsp + (uintptr_t)(intptr_t)rule.offset; break;
+	case LT_RULE_RSP: cfa = r->rsp + (uintptr_t)(intptr_t)rule.offset; break; /* at the end of what is known to be mapped */
 	case LT_RULE_RBP: cfa = r->rbp + (uintptr_t)(intptr_t)rule.offset; break;
 	case LT_RULE_RBP_DEREF:
-		*cfa_at = r->rbp + (uintptr_t)(intptr_t)rule.offset;
-		if (!can_read(walk, r->rsp, *cfa_at))
+		result->cfa_at = r->rbp + (uintptr_t)(intptr_t)rule.offset;
+		if (!can_read(walk, r->rsp, result->cfa_at))
 			return STEP_UNUSUAL;
-		cfa = *(uintptr_t *)*cfa_at;
+		cfa = *(uintptr_t *)result->cfa_at;
 		break;
-	case LT_RULE_END: return STEP_OUTERMOST;
+	case LT_RULE_END: result->use = LT_USE_NONE; return STEP_OUTERMOST;
 	case LT_RULE_SIGNAL: return STEP_SIGNAL;
 	case LT_RULE_UNKNOWN: return STEP_UNKNOWN;
 	default: return STEP_UNUSUAL;
@@ -169,13 +150,34 @@ static inline enum step step_out(struct walk *walk, struct registers *r, bool in
 	if (cfa <= r->rsp || !can_read(walk, r->rsp, cfa - 8)) /* not a stack that grows down: a coroutine's bottom made by hand */
 		return STEP_UNUSUAL;
 	if (rule.rbp == LT_RBP_AT_CFA)
-		*rbp_at = cfa + (uintptr_t)(intptr_t)rule.rbp_offset;
+		result->rbp_at = cfa + (uintptr_t)(intptr_t)rule.rbp_offset;
 	else if (rule.rbp == LT_RBP_AT_RBP)
-		*rbp_at = r->rbp + (uintptr_t)(intptr_t)rule.rbp_offset;
-	if (*rbp_at) {
-		if (!can_read(walk, r->rsp, *rbp_at))
+		result->rbp_at = r->rbp + (uintptr_t)(intptr_t)rule.rbp_offset;
+	if (result->rbp_at) {
+		if (!can_read(walk, r->rsp, result->rbp_at))
 			return STEP_UNUSUAL;
-		r->rbp = *(uintptr_t *)*rbp_at;
+		r->rbp = *(uintptr_t *)result->rbp_at;
+	}
+	r->pc = *(uintptr_t *)(cfa - 8);
+	r->rsp = cfa;
+	return STEP_DONE;
+}
+
+/* Out of a frame. */
+static inline __attribute__((always_inline)) enum step step_out(struct walk *walk, struct registers *r, bool interrupted,
+                                                                struct step_result *result)
+{
+	struct lt_rule rule = lt_rules_find(walk->rules, lt_rules_key(r->pc, interrupted));
+	uintptr_t cfa = r->rsp + (uintptr_t)(intptr_t)rule.offset;
+	result->rbp_at = result->cfa_at = 0;
+	if (lt_unlikely(rule.kind != LT_RULE_RSP || rule.rbp == LT_RBP_AT_RBP || cfa > walk->top))
+		return step_otherwise(walk, r, rule, result);
+	/* The numbers of such a rule were checked when it was read; see rules.c. */
+	result->use = LT_USE_PASS;
+	if (rule.rbp) {
+		result->rbp_at = cfa + (uintptr_t)(intptr_t)rule.rbp_offset;
+		result->use = LT_USE_NONE;
+		r->rbp = *(uintptr_t *)result->rbp_at;
 	}
 	r->pc = *(uintptr_t *)(cfa - 8);
 	r->rsp = cfa;
@@ -202,42 +204,29 @@ static inline bool step_out_of_handler(struct walk *walk, struct registers *r)
 	return true;
 }
 
-static inline struct walk begin_walk(const struct lt_table *cache, uintptr_t rsp)
+static inline struct walk begin_walk(const struct lt_rule_array *rules, uintptr_t rsp)
 {
 	uintptr_t start = page_of(rsp);
-	return (struct walk){ cache, start, lt_likely(is_on_own_stack(rsp)) ? lt_thread.stack_high : start + PAGE };
+	return (struct walk){ rules, start, lt_likely(is_on_own_stack(rsp)) ? lt_thread.stack_high : start + PAGE };
 }
 
-#if defined __x86_64__
-#define REGISTERS(r) \
-	__asm__ volatile("leaq 1f(%%rip), %0\n1:\tmovq %%rsp, %1\n\tmovq %%rbp, %2" : "=r"((r).pc), "=r"((r).rsp), "=r"((r).rbp))
-#else
-#define REGISTERS(r) (void)((r) = (struct registers){ 0, 0, 0 })
-#endif
-
-/* To the frame whose return address is `from`, past our own. A macro's work: it must not have a frame of its own. */
-static inline __attribute__((always_inline)) bool skip_own(struct walk *walk, struct registers *r, uintptr_t from,
-                                                          uintptr_t *rbp_at, uintptr_t *cfa_at)
+static inline const struct lt_rule_array *rules_for(bool unsure)
 {
-	for (unsigned skipped = 0; skipped <= SKIP_MAX; skipped++) {
-		if (step_out(walk, r, false, rbp_at, cfa_at) != STEP_DONE)
-			return false;
-		if (r->pc == from)
-			return true;
-	}
-	return false;
+	return lt_unlikely(unsure) ? lt_rules_none() : lt_load_acquire(&lt_rule_array); /* pairs with rules.c, grow() */
+}
+
+static inline struct registers at_return_of(const uintptr_t *hook)
+{
+	return (struct registers){ .pc = hook[1], .rsp = (uintptr_t)(hook + 2), .rbp = hook[0] };
 }
 
 /* Returns the number of frames, 0 if the stack is not for this way. */
-static unsigned by_rules(const struct lt_table *cache, uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
+static unsigned by_rules(const struct lt_rule_array *rules, const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cut)
 {
-	struct registers r;
-	uintptr_t rbp_at, cfa_at;
+	struct registers r = at_return_of(hook);
+	struct step_result result;
 	unsigned n = 0;
-	REGISTERS(r);
-	struct walk walk = begin_walk(cache, r.rsp);
-	if (!skip_own(&walk, &r, from, &rbp_at, &cfa_at))
-		return 0;
+	struct walk walk = begin_walk(rules, r.rsp);
 	for (bool interrupted = false;;) {
 		if (!r.pc)
 			return n;
@@ -246,7 +235,7 @@ static unsigned by_rules(const struct lt_table *cache, uintptr_t from, uintptr_t
 			return n;
 		}
 		pcs[n++] = r.pc;
-		enum step step = step_out(&walk, &r, interrupted, &rbp_at, &cfa_at);
+		enum step step = step_out(&walk, &r, interrupted, &result);
 		interrupted = step == STEP_SIGNAL;
 		if (interrupted && !step_out_of_handler(&walk, &r))
 			return 0;
@@ -259,149 +248,212 @@ static unsigned by_rules(const struct lt_table *cache, uintptr_t from, uintptr_t
 	}
 }
 
-/* The words from which the step into `f` followed are what they were. First the one that says where the others are. */
-static inline bool is_unchanged(const struct lt_frame *f)
+/* Behind the first `n` extras those of a frame. */
+static inline uint16_t put_extras(struct lt_stack *s, const struct lt_frame *f, uint16_t n, uintptr_t rbp_at, uintptr_t cfa_at)
 {
-	return (!f->cfa_at || *(uintptr_t *)f->cfa_at == f->slot + 8) && *(uintptr_t *)f->slot == f->pc &&
-	       (!f->rbp_at || *(uintptr_t *)f->rbp_at == f->rbp);
+	if (lt_unlikely(f->need && rbp_at))
+		s->extras[n++] = (struct lt_word){ (const uintptr_t *)rbp_at, f->rbp };
+	if (lt_unlikely(cfa_at))
+		s->extras[n++] = (struct lt_word){ (const uintptr_t *)cfa_at, f->slot + 8 };
+	return n;
 }
 
-/* Puts the `n` fresh frames on top of the first `kept` ones. */
-static bool finish_stack(struct lt_stack *s, unsigned kept, unsigned n, unsigned max, bool reusable)
+/* Puts the fresh frames, up to `end`, on top of the first `kept` ones of the last stack. */
+static void finish_stack(struct lt_stacks *stacks, unsigned kept, const struct lt_fresh_frame *end, unsigned max, bool reusable)
 {
-	for (unsigned i = 0; i < n; i++)
-		s->frames[kept + i] = s->fresh[n - 1 - i];
-	s->count = kept + n;
-	s->first = s->count > max ? s->count - max : 0;
+	struct lt_stack *s = &stacks->last;
+	struct lt_frame *to = &s->frames[kept];
+	unsigned need = kept ? to[-1].need : 0, count = kept + (unsigned)(end - stacks->fresh);
+	uint16_t extras = kept ? to[-1].extras : 0;
+	uint64_t hash = kept ? s->hash : 0;
+	for (const struct lt_frame *f = s->top; kept && f >= to; f--)
+		hash -= f->pc * lt_frame_factor(f->slot);
+	for (const struct lt_fresh_frame *from = end; from != stacks->fresh; to++) {
+		from--;
+		to->slot = from->slot;
+		to->pc = from->pc;
+		to->rbp = from->rbp;
+		need = (from->use | (from->use >> 1 & need)) & 1;
+		to->need = (uint16_t)need;
+		to->extras = extras = put_extras(s, to, extras, from->rbp_at, from->cfa_at);
+		hash += to->pc * lt_frame_factor(to->slot);
+	}
+	s->top = to - 1;
+	s->hash = hash;
+	s->extras_end = &s->extras[extras];
+	s->first = count > max ? count - max : 0;
+	s->cut = s->first;
 	if (s->known > kept)
 		s->known = kept;
-	s->reusable = reusable;
-	return s->first;
+	if (!reusable)
+		s->key = 0;
 }
 
-/* Returns 0, 1 if the stack is cut, -1 if it is not for this way. */
-static int by_rules_again(const struct lt_table *cache, uintptr_t from, struct lt_stack *s, unsigned max)
+/* Likewise with the extras of the frames outside `f`, inside `change`: that one, or one inside it. */
+static __attribute__((noinline)) struct lt_frame *find_extra_change(struct lt_stack *s, struct lt_frame *f, struct lt_frame *change)
 {
-	struct registers r;
-	uintptr_t rbp_at, cfa_at;
-	unsigned n = 0, kept = 0;
-	REGISTERS(r);
-	struct walk walk = begin_walk(cache, r.rsp);
-	if (s->reusable && s->top == walk.top && cache == &rule_of && s->generation == lt_load_relaxed(&generation))
-		kept = s->count;
-	s->reusable = false;
-	if (!skip_own(&walk, &r, from, &rbp_at, &cfa_at))
-		return -1;
+	while (--f > change)
+		for (unsigned i = f == s->frames ? 0 : f[-1].extras; i < f->extras; i++)
+			if (*s->extras[i].at != s->extras[i].value)
+				return f;
+	return change;
+}
+
+/* False: the stack is not for this way. */
+static __attribute__((noinline)) bool by_rules_again(const struct lt_rule_array *rules, const uintptr_t *hook,
+                                                     struct lt_stacks *stacks, unsigned max, bool reuse)
+{
+	struct lt_stack *s = &stacks->last;
+	struct registers r = at_return_of(hook);
+	struct step_result result = { 0, 0, LT_USE_RBP };
+	struct walk walk = begin_walk(rules, r.rsp);
+	struct lt_fresh_frame *t = stacks->fresh, *limit = t + (max < LT_DEPTH_MAX ? max + 1 : LT_DEPTH_MAX);
+	struct lt_frame *same = s->frames - 1, *change; /* &s->outside */
+	s->outside.slot = UINTPTR_MAX;
+	if (reuse)
+		same = s->top;
+	change = same + 1;
 	for (;;) {
 		uintptr_t slot = r.rsp - 8;
-		if (!r.pc)
-			return finish_stack(s, 0, n, max, false);
-		while (kept && s->frames[kept - 1].slot < slot)
-			kept--;
-		const struct lt_frame *same = kept ? &s->frames[kept - 1] : NULL;
-		if (same && same->slot == slot && same->pc == r.pc && same->rbp == r.rbp) {
-			unsigned i = kept - 1;
-			while (i && is_unchanged(&s->frames[i - 1]))
-				i--;
-			if (!i && kept + n <= LT_DEPTH_MAX)
-				return finish_stack(s, kept, n, max, walk.top == s->top);
-			/* Go on from the last one that is as it was. */
-			for (; kept > i && n <= max && n < LT_DEPTH_MAX; kept--)
-				s->fresh[n++] = s->frames[kept - 1];
-			r = (struct registers){ s->fresh[n - 1].pc, s->fresh[n - 1].slot + 8, s->fresh[n - 1].rbp };
-		} else if (n < LT_DEPTH_MAX) {
-			s->fresh[n++] = (struct lt_frame){ slot, r.pc, r.rbp, rbp_at, cfa_at, 0 };
+		if (lt_unlikely(!r.pc)) {
+			finish_stack(stacks, 0, t, max, false);
+			return true;
 		}
-		enum step step = n > max || n == LT_DEPTH_MAX ? STEP_OUTERMOST : step_out(&walk, &r, false, &rbp_at, &cfa_at);
-		if (step == STEP_OUTERMOST)
+		while (same->slot < slot)
+			same--;
+		if (same < change && same->slot == slot && same->pc == r.pc && (!same->need || same->rbp == r.rbp)) {
+			change = lt_find_change(s, same);
+			if (same->extras)
+				change = find_extra_change(s, same, change);
+			if (change < s->frames && same - s->frames + 1 + (t - stacks->fresh) <= LT_DEPTH_MAX) {
+				uint16_t before = same == s->frames ? 0 : same[-1].extras;
+				same->rbp = r.rbp;
+				same->extras = put_extras(s, same, before, result.rbp_at, result.cfa_at);
+				finish_stack(stacks, (unsigned)(same - s->frames) + 1, t, max, walk.top == lt_thread.stack_high);
+				return true;
+			}
+		}
+		*t++ = (struct lt_fresh_frame){ slot, r.pc, r.rbp, result.rbp_at, result.cfa_at, LT_USE_RBP };
+		if (lt_unlikely(t == limit))
 			break;
-		if (step != STEP_DONE) /* nor does a stack with a signal on it: its slots need not rise */
-			return -1;
+		enum step step = step_out(&walk, &r, false, &result);
+		t[-1].use = result.use;
+		if (lt_unlikely(step != STEP_DONE)) {
+			if (step == STEP_OUTERMOST) {
+				extend_to_end(&walk);
+				break;
+			}
+			return false; /* also a stack with a signal on it: its slots need not rise */
+		}
 	}
-	if (n <= max && n < LT_DEPTH_MAX) {
-		s->top = walk.top;
-		return finish_stack(s, 0, n, max, cache == &rule_of && walk.top == lt_thread.stack_high);
+	if (t < limit) {
+		s->key = lt_stack_key(); /* the stack's end may just have been found */
+		finish_stack(stacks, 0, t, max, walk.top == lt_thread.stack_high);
+	} else {
+		/* Too deep: only the innermost frames were looked at. */
+		finish_stack(stacks, 0, max < LT_DEPTH_MAX ? t - 1 : t, max, false);
+		s->cut = true;
 	}
-	/* Too deep: only the innermost frames were looked at. */
-	finish_stack(s, 0, n > max ? max : n, max, false);
-	return 1;
+	return true;
 }
 
-unsigned lt_unwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
+unsigned lt_unwind(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cut)
 {
 	*cut = false;
-	unsigned n = by_rules(lt_unlikely(lt_load_relaxed(&lt_code_unsure)) ? &no_rules : &rule_of, from, pcs, max, cut);
-	if (lt_likely(n)) {
-		lt_add_relaxed(&fast_stacks, 1);
+	unsigned n = by_rules(rules_for(lt_load_relaxed(&lt_code_unsure)), hook, pcs, max, cut);
+	if (lt_likely(n))
 		return n;
-	}
 	lt_add_relaxed(&slow_stacks, 1);
 	*cut = false;
-	n = lt_libunwind_walk(from, pcs, max, cut);
+	n = lt_libunwind_walk(hook[1], pcs, max, cut);
 	if (!n) {
-		pcs[0] = from;
+		pcs[0] = hook[1];
 		*cut = true;
 		n = 1;
 	}
 	return n;
 }
 
-bool lt_stack_take(uintptr_t from, struct lt_stack *stack, unsigned max)
+/* For lockstep, the next time at this place. */
+static struct lt_stack *keep_shape(struct lt_shape *shape, const struct lt_stack *s)
 {
-	int done = by_rules_again(lt_unlikely(stack->unsure) ? &no_rules : &rule_of, from, stack, max);
-	stack->generation = lt_load_relaxed(&generation);
-	if (lt_likely(done >= 0)) {
-		lt_add_relaxed(&fast_stacks, 1);
-		return done;
-	}
-	/* The addresses have room where the fresh frames were. */
-	uintptr_t *pcs = (uintptr_t *)stack->fresh;
-	bool cut;
-	unsigned n = lt_unwind(from, pcs, max, &cut);
-	for (unsigned i = 0; i < n; i++)
-		stack->frames[n - 1 - i].pc = pcs[i];
-	stack->count = n;
-	stack->first = stack->known = 0;
-	return cut;
+	struct lt_stack *kept = &shape->stack;
+	uint32_t count = lt_stack_count(s), extras = (uint32_t)(s->extras_end - s->extras);
+	kept->key = 0; /* for a signal handler */
+	lt_signal_fence();
+	memcpy(kept->frames, s->frames, count * sizeof *s->frames);
+	memcpy(shape->extras, s->extras, extras * sizeof *s->extras);
+	kept->top = &kept->frames[count - 1];
+	kept->extras = shape->extras;
+	kept->extras_end = shape->extras + extras;
+	kept->outside = s->outside;
+	kept->hash = s->hash;
+	kept->first = s->first;
+	kept->known = s->known;
+	kept->cut = s->cut;
+	lt_signal_fence();
+	kept->key = s->key;
+	return kept;
 }
 
-void lt_stack_check(uintptr_t from, const struct lt_stack *stack, unsigned max, bool cut)
+__attribute__((noinline)) struct lt_stack *lt_stack_take_slowly(const uintptr_t *hook, struct lt_stacks *stacks, unsigned max, bool unsure)
+{
+	struct lt_stack *s = &stacks->last;
+	int saved = errno;
+	bool reuse = !unsure && s->key == lt_stack_key() && is_on_own_stack((uintptr_t)hook);
+	s->key = lt_stack_key();
+	s->extras = stacks->extras;
+	if (lt_likely(by_rules_again(rules_for(unsure), hook, stacks, max, reuse))) {
+		if (unsure)
+			s->key = 0;
+		if (s->key && s->top < &s->frames[LT_SHAPE_FRAMES] && s->extras_end <= &s->extras[LT_SHAPE_EXTRAS])
+			return keep_shape(lt_stack_shape(stacks, hook), s);
+		return s;
+	}
+	/* The addresses have room where the fresh frames were. */
+	uintptr_t *pcs = (uintptr_t *)stacks->fresh;
+	unsigned n = lt_unwind(hook, pcs, max, &s->cut);
+	s->hash = 0;
+	for (unsigned i = 0; i < n; i++) {
+		s->frames[n - 1 - i].pc = pcs[i];
+		s->hash += pcs[i] * lt_frame_factor(i);
+	}
+	s->top = &s->frames[n - 1];
+	s->first = s->known = 0;
+	s->key = 0;
+	errno = saved;
+	return s;
+}
+
+void lt_stack_check(const uintptr_t *hook, const struct lt_stack *stack, unsigned max)
 {
 	uintptr_t pcs[LT_DEPTH_MAX];
 	bool right_cut = false, same;
-	unsigned n = lt_libunwind_walk(from, pcs, max, &right_cut);
+	unsigned n = lt_libunwind_walk(hook[1], pcs, max, &right_cut);
 	if (!n)
 		return;
-	same = n == stack->count - stack->first && cut == right_cut;
+	same = n == lt_stack_count(stack) - stack->first && stack->cut == right_cut;
 	for (unsigned i = 0; same && i < n; i++)
-		same = pcs[i] == stack->frames[stack->count - 1 - i].pc;
-	if (!same) {
-		char digits[24];
-		struct lt_text text = LT_TEXT(digits);
-		lt_text_add_decimal(&text, lt_load_relaxed(&fast_stacks));
-		lt_warn("check: a stack is not as libunwind finds it, stack number ", digits, NULL);
-	}
+		same = pcs[i] == stack->top[-(int)i].pc;
+	if (!same)
+		lt_warn("check: a stack is not as libunwind finds it", NULL, NULL);
 }
 
 void lt_unwind_flush(void)
 {
-	lt_store_relaxed(&generation, generation + 1);
-	lt_table_empty(&rule_of);
+	lt_store_relaxed(&lt_stack_generation, lt_stack_generation + LT_STACK_GENERATION);
+	lt_rules_flush();
 }
 
 void lt_unwind_fork_child(bool safe)
 {
-	generation++; /* the trie begins anew */
-	if (rules_lock.held) { /* a raw fork in the middle of an addition */
-		rules_lock.held = 0;
-		lt_table_clear(&rule_of);
-	}
+	lt_stack_generation += LT_STACK_GENERATION; /* the trie begins anew */
+	lt_rules_fork_child();
 	if (!safe)
 		lt_libunwind_off();
 }
 
-void lt_unwind_counts(uint64_t *fast, uint64_t *slow)
+uint64_t lt_unwind_slow_stacks(void)
 {
-	*fast = lt_load_relaxed(&fast_stacks);
-	*slow = lt_load_relaxed(&slow_stacks);
+	return lt_load_relaxed(&slow_stacks);
 }

@@ -5,42 +5,104 @@
 #ifndef LT_UNWIND_H
 #define LT_UNWIND_H
 
+#include "base/atomic.h"
 #include "base/options.h"
+#include "trace/thread.h"
+#include <assert.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-/* A return address, and all that the way outwards from it depends on. */
+/* A return address of a kept stack. */
 struct lt_frame {
 	uintptr_t slot, pc; /* where it stood, and what stood there */
-	uintptr_t rbp;      /* in the function returned to; read from rbp_at (0: as in the frame before) */
-	uintptr_t rbp_at;
-	uintptr_t cfa_at;   /* the frame's address, slot + 8, was read from here; 0: it was not */
+	uintptr_t rbp;      /* in the function returned to, if `need` */
 	uint32_t node;      /* in the trie of stacks */
+	uint16_t extras;    /* of struct lt_stack, up to and including this frame's */
+	uint16_t need;      /* some step outwards from here depends on rbp */
+};
+static_assert(sizeof(struct lt_frame) == 32, "two to a cache line");
+
+/* One that the present walk has come by. */
+struct lt_fresh_frame {
+	uintptr_t slot, pc, rbp;
+	uintptr_t rbp_at; /* the new rbp was read from here; 0: it is that of the frame before */
+	uintptr_t cfa_at; /* the frame's address, slot + 8, was read from here; 0: it was not */
+	uint32_t use;
 };
 
-/* A stack, outermost frame first. Zeroed at first; lt_stack_take() replaces what differs from the stack before. It may be used
- * by several threads one after another. */
+/* A word on the stack, and what it was. */
+struct lt_word {
+	const uintptr_t *at;
+	uintptr_t value;
+};
+
+/* A stack, outermost frame first, and what lockstep.h compares. It may be used by several threads one after another. */
 struct lt_stack {
-	uint32_t count;
-	uint32_t first;      /* frames before it are beyond option depth */
-	uint32_t known;      /* so many of the first frames have their node */
-	uint32_t generation; /* of the code and the trie; see lt_unwind_flush() */
-	uintptr_t top;       /* while reusable: all its words are below, on the own stack of the thread that took it */
-	bool reusable;
-	bool unsure; /* by the caller: lt_code_unsure when the recording began */
-	struct lt_frame frames[LT_DEPTH_MAX], fresh[LT_DEPTH_MAX];
+	uint64_t key;         /* lt_stack_key() when it was taken; 0: not reusable */
+	struct lt_frame *top; /* the innermost frame */
+	struct lt_word *extras, *extras_end; /* what else than the slots must be as it was, outermost first */
+	uint64_t hash;        /* of all frames: their slots and return addresses */
+	uint32_t first;       /* frames before it are beyond option depth */
+	uint32_t known;       /* so many of the first frames have their node */
+	bool cut;             /* frames towards main are missing */
+	struct lt_frame outside; /* ends the search for a frame further out than any */
+	struct lt_frame frames[];
 };
 
-/* Return addresses from the frame whose return address is `from` (the hook's caller) outwards, at most `max`; the number, at
- * least 1 (`from` itself); *cut if frames towards main are missing. Inside the gate, no lock held. */
-unsigned lt_unwind(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut);
+#define LT_SHAPES_LOG2 5
+#define LT_SHAPE_FRAMES 96
+#define LT_SHAPE_EXTRAS 48
 
-/* The stack as lt_unwind() finds it: frames[first] to frames[count - 1], at most `max` of them, at least one. Returns true if
- * frames towards main are missing. Inside the gate, no lock held. */
-bool lt_stack_take(uintptr_t from, struct lt_stack *stack, unsigned max);
+/* The stacks that a thread has taken: the last one that took a walk; and, if not too deep, one for each position of the hook
+ * (its frame's place and the return address), modulo their number. Zeroed at first. */
+struct lt_stacks {
+	struct lt_shape {
+		struct lt_stack stack;
+		struct lt_frame frames[LT_SHAPE_FRAMES]; /* stack.frames */
+		struct lt_word extras[LT_SHAPE_EXTRAS];
+	} shapes[1 << LT_SHAPES_LOG2];
+	struct lt_stack last;
+	struct lt_frame frames[LT_DEPTH_MAX]; /* last.frames */
+	struct lt_fresh_frame fresh[LT_DEPTH_MAX];
+	struct lt_word extras[2 * LT_DEPTH_MAX];
+};
+
+/* Each frame adds pc * factor to a stack's hash, so a change takes no look at the others. The multiplications are of odd numbers,
+ * and the bytes turned round between them keep the sum from being linear in the slots. */
+static inline uint64_t lt_frame_factor(uintptr_t slot)
+{
+	return __builtin_bswap64(slot * 0x9e3779b97f4a7c15ULL) | 1;
+}
+
+static inline uint32_t lt_stack_count(const struct lt_stack *stack)
+{
+	return (uint32_t)(stack->top - stack->frames) + 1;
+}
+
+/* Return addresses from the hook whose frame (__builtin_frame_address(0)) is `hook` outwards, at most `max`; the number, at
+ * least 1 (the hook's own); *cut if frames towards main are missing. Inside the gate, no lock held. */
+unsigned lt_unwind(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cut);
+
+/* Goes up by LT_STACK_GENERATION when kept stacks, or nodes in them, are good no more. */
+extern LT_HIDDEN uint64_t lt_stack_generation;
+#define LT_STACK_GENERATION UINT64_C(0x9e3779b97f4a7c15) /* odd and large: no sum with an address comes twice */
+
+/* Of the thread, by the end of its stack, and of the code and the trie. A stack is reusable where both are the same. */
+static inline uint64_t lt_stack_key(void)
+{
+	return lt_thread.stack_high + lt_load_relaxed(&lt_stack_generation);
+}
+
+static inline struct lt_shape *lt_stack_shape(struct lt_stacks *stacks, const uintptr_t *hook)
+{
+	return &stacks->shapes[((uintptr_t)hook * 0xd6e8feb86659fd93ULL + hook[1] * 0x9e3779b97f4a7c15ULL) >> (64 - LT_SHAPES_LOG2)];
+}
+
+/* lt_stack_take() of lockstep.h, where that is not done at once. `unsure`: lt_code_unsure when the recording began. */
+struct lt_stack *lt_stack_take_slowly(const uintptr_t *hook, struct lt_stacks *stacks, unsigned max, bool unsure);
 
 /* Option check: is the stack what libunwind finds? Complains on stderr otherwise. Inside the gate, no lock held. */
-void lt_stack_check(uintptr_t from, const struct lt_stack *stack, unsigned max, bool cut);
+void lt_stack_check(const uintptr_t *hook, const struct lt_stack *stack, unsigned max);
 
 /* Code was unloaded: forget the rules of all addresses, and all stacks. With the gate closed. */
 void lt_unwind_flush(void);
@@ -48,7 +110,7 @@ void lt_unwind_flush(void);
 /* In a fork child; `safe` is what lt_gate_close() said: without it libunwind, whose locks may be held for ever, stays off. */
 void lt_unwind_fork_child(bool safe);
 
-/* Stacks done by the tables, and by libunwind, so far. For tests. */
-void lt_unwind_counts(uint64_t *fast, uint64_t *slow);
+/* Stacks that were done by libunwind so far. For tests. */
+uint64_t lt_unwind_slow_stacks(void);
 
 #endif

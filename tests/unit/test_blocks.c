@@ -63,7 +63,7 @@ static uint64_t listed(const struct view *view, uint64_t *bytes)
 
 static void list_is_of_the_blocks_that_live(void **state)
 {
-	uint32_t site = lt_intern_site(1, 0, 0);
+	uint32_t site = lt_intern_site(1, 0, 0, 0);
 	bool met[100] = { false };
 
 	for (uintptr_t i = 0; i < 100; i++)
@@ -93,7 +93,7 @@ static void list_is_of_the_blocks_that_live(void **state)
 
 static void list_is_final_only_when_it_is_the_last(void **state)
 {
-	insert_block(0, lt_intern_site(1, 0, 0));
+	insert_block(0, lt_intern_site(1, 0, 0, 0));
 	lt_blocks_write(false, true);
 	assert_false(lt_process->flags & LEAKTRACE_PROCESS_BLOCKS_FINAL);
 	lt_blocks_write(true, true);
@@ -103,7 +103,7 @@ static void list_is_final_only_when_it_is_the_last(void **state)
 
 static void each_writing_is_a_new_generation(void **state)
 {
-	uint32_t site = lt_intern_site(1, 0, 0);
+	uint32_t site = lt_intern_site(1, 0, 0, 0);
 
 	for (uint32_t generation = 1; generation <= 5; generation++) {
 		uint64_t bytes;
@@ -119,7 +119,7 @@ static void each_writing_is_a_new_generation(void **state)
 
 static void shorter_list_hides_the_rest_of_the_one_before_last(void **state)
 {
-	uint32_t site = lt_intern_site(1, 0, 0);
+	uint32_t site = lt_intern_site(1, 0, 0, 0);
 	uint64_t bytes;
 
 	for (uintptr_t i = 0; i < MOST; i++)
@@ -139,7 +139,7 @@ static void empty_list_is_a_generation_too(void **state)
 {
 	uint64_t bytes;
 
-	insert_block(0, lt_intern_site(1, 0, 0));
+	insert_block(0, lt_intern_site(1, 0, 0, 0));
 	lt_blocks_write(false, true);
 	remove_block(0);
 	lt_blocks_write(false, true);
@@ -151,7 +151,7 @@ static void empty_list_is_a_generation_too(void **state)
 
 static void repeated_lists_need_the_room_of_two(void **state)
 {
-	uint32_t site = lt_intern_site(1, 0, 0);
+	uint32_t site = lt_intern_site(1, 0, 0, 0);
 
 	for (uintptr_t i = 0; i < MOST; i++)
 		insert_block(i, site);
@@ -169,7 +169,7 @@ static void repeated_lists_need_the_room_of_two(void **state)
 static void inherited_blocks_are_summed_by_site(void **state)
 {
 	struct tracer *tracer = *state;
-	uint32_t first = lt_intern_site(1, 0, 0), second = lt_intern_site(2, 0, 0), unused = lt_intern_site(3, 0, 0);
+	uint32_t first = lt_intern_site(1, 0, 0, 0), second = lt_intern_site(2, 0, 0, 0), unused = lt_intern_site(3, 0, 0, 0);
 	unsigned met = 0;
 
 	for (uintptr_t i = 0; i < 10; i++)
@@ -178,7 +178,7 @@ static void inherited_blocks_are_summed_by_site(void **state)
 	tracer_start(tracer, MAX_SIZE);
 	lt_blocks_fork_child();
 	remove_block(0);
-	insert_block(10, lt_intern_site(1, 0, 0));
+	insert_block(10, lt_intern_site(1, 0, 0, 0));
 	lt_blocks_write(false, true);
 	struct view view = view_of(tracer);
 	assert_int_equal(view_count(&view, LEAKTRACE_CHUNK_BLOCKS), 1);
@@ -199,7 +199,7 @@ static void inherited_blocks_are_summed_by_site(void **state)
 
 static void blocks_that_do_not_fit_are_counted(void **state)
 {
-	uint32_t site = lt_intern_site(1, 0, 0);
+	uint32_t site = lt_intern_site(1, 0, 0, 0);
 	uint64_t bytes;
 
 	tracer_fill();
@@ -214,7 +214,7 @@ static void blocks_that_do_not_fit_are_counted(void **state)
 
 static void list_that_fits_in_part_counts_the_rest(void **state)
 {
-	uint32_t site = lt_intern_site(1, 0, 0);
+	uint32_t site = lt_intern_site(1, 0, 0, 0);
 	uint64_t bytes, count;
 
 	for (uintptr_t i = 0; i < 1000; i++)
@@ -242,7 +242,7 @@ static void no_dump_no_list(void **state)
 static void one_list_is_complete_at_any_instant(void **state)
 {
 	const struct tracer *tracer = *state;
-	uint32_t site = lt_intern_site(1, 0, 0), generation = 0, wrong = 0, judged = 0;
+	uint32_t site = lt_intern_site(1, 0, 0, 0), generation = 0, wrong = 0, judged = 0;
 	uint64_t wanted = 0, bytes, count;
 	struct view view, again;
 	int status;

@@ -199,18 +199,18 @@ static void r_frames_distinguish_sites(void **state)
 {
 	uintptr_t pc = PC(1);
 	uint32_t native = lt_intern_native(&pc, 1), r = lt_intern_r(&inner, 1);
-	uint32_t without = lt_intern_site(native, 0, 0), with = lt_intern_site(native, r, 0);
+	uint32_t without = lt_intern_site(native, 0, 0, 0), with = lt_intern_site(native, r, 0, 0);
 
 	assert_int_not_equal(without, 0);
 	assert_int_not_equal(with, 0);
 	assert_int_not_equal(with, without);
-	assert_int_equal(lt_intern_site(native, r, 0), with);
-	assert_int_equal(lt_intern_site(native, 0, 0), without);
+	assert_int_equal(lt_intern_site(native, r, 0, 0), with);
+	assert_int_equal(lt_intern_site(native, 0, 0, 0), without);
 }
 
 static void site_keeps_its_stacks_and_its_first_flags(void **state)
 {
-	uint32_t id = lt_intern_site(5, 6, LEAKTRACE_SITE_CUT);
+	uint32_t id = lt_intern_site(5, 6, 0, LEAKTRACE_SITE_CUT);
 	struct leaktrace_site *site = lt_site(id);
 
 	assert_non_null(site);
@@ -218,7 +218,7 @@ static void site_keeps_its_stacks_and_its_first_flags(void **state)
 	assert_int_equal(site->native, 5);
 	assert_int_equal(site->r, 6);
 	assert_int_equal(site->flags, LEAKTRACE_SITE_CUT);
-	assert_int_equal(lt_intern_site(5, 6, LEAKTRACE_SITE_R_HEAP), id);
+	assert_int_equal(lt_intern_site(5, 6, 0, LEAKTRACE_SITE_R_HEAP), id);
 	assert_int_equal(site->flags, LEAKTRACE_SITE_CUT);
 }
 
@@ -227,7 +227,7 @@ static void sites_number_on_and_stand_in_the_file(void **state)
 	uint32_t first = lt_site_next();
 
 	for (uint32_t i = 0; i < 2000; i++)
-		assert_int_equal(lt_intern_site(i + 1, 0, 0), first + i);
+		assert_int_equal(lt_intern_site(i + 1, 0, 0, 0), first + i);
 	assert_int_equal(lt_site_next(), first + 2000);
 	for (uint32_t i = 0; i < 2000; i++)
 		assert_int_equal(lt_site(first + i)->native, i + 1);
@@ -242,7 +242,7 @@ static void sites_number_on_and_stand_in_the_file(void **state)
 
 static void what_is_no_site_of_this_image_has_no_record(void **state)
 {
-	uint32_t id = lt_intern_site(5, 6, 0);
+	uint32_t id = lt_intern_site(5, 6, 0, 0);
 
 	assert_null(lt_site(0));
 	assert_null(lt_site(id + 1));
@@ -256,13 +256,13 @@ static void fork_child_numbers_sites_on_and_nodes_anew(void **state)
 {
 	struct tracer *tracer = *state;
 	const uintptr_t pcs[] = { PC(1), PC(2) };
-	uint32_t id = lt_intern_site(lt_intern_native(pcs, 2), 0, 0);
+	uint32_t id = lt_intern_site(lt_intern_native(pcs, 2), 0, 0, 0);
 
 	tracer_end(tracer);
 	tracer_start(tracer, MAX_SIZE);
 	assert_int_equal(lt_site_first(), id + 1);
 	assert_int_equal(lt_intern_native(pcs, 2), 2);
-	assert_int_equal(lt_intern_site(2, 0, 0), id + 1);
+	assert_int_equal(lt_intern_site(2, 0, 0, 0), id + 1);
 	struct view view = view_of(tracer);
 	assert_int_equal(view_count(&view, LEAKTRACE_CHUNK_FRAMES), 2);
 	assert_int_equal(view_count(&view, LEAKTRACE_CHUNK_SITES), 1);
@@ -272,7 +272,7 @@ static void fork_child_numbers_sites_on_and_nodes_anew(void **state)
 static void full_dump_refuses_the_new_and_knows_the_old(void **state)
 {
 	const uintptr_t known[] = { PC(1), PC(2) };
-	uint32_t native = lt_intern_native(known, 2), r = lt_intern_r(&inner, 1), site = lt_intern_site(native, r, 0);
+	uint32_t native = lt_intern_native(known, 2), r = lt_intern_r(&inner, 1), site = lt_intern_site(native, r, 0, 0);
 	uint32_t string = lt_intern_string("known", 5), i;
 	uintptr_t pc = PC(100);
 
@@ -280,7 +280,7 @@ static void full_dump_refuses_the_new_and_knows_the_old(void **state)
 	for (i = 0; i < 1000000 && lt_intern_native(&pc, 1); i++) /* what is left of their chunks */
 		pc += 16;
 	assert_true(i < 1000000);
-	for (i = 0; i < 1000000 && lt_intern_site(native, 1000 + i, 0); i++)
+	for (i = 0; i < 1000000 && lt_intern_site(native, 1000 + i, 0, 0); i++)
 		;
 	assert_true(i < 1000000);
 	char name[16];
@@ -297,7 +297,7 @@ static void full_dump_refuses_the_new_and_knows_the_old(void **state)
 	assert_true(lt_process->flags & LEAKTRACE_PROCESS_FULL);
 	assert_int_equal(lt_intern_native(known, 2), native);
 	assert_int_equal(lt_intern_r(&inner, 1), r);
-	assert_int_equal(lt_intern_site(native, r, 0), site);
+	assert_int_equal(lt_intern_site(native, r, 0, 0), site);
 	assert_int_equal(lt_intern_string("known", 5), string);
 }
 
@@ -320,7 +320,7 @@ static void *intern_all(void *argument)
 
 		for (unsigned d = 0; d < DEPTH; d++)
 			pcs[d] = PC(1000 * d + (i >> d));
-		worker->sites[i] = lt_intern_site(lt_intern_native(pcs, DEPTH), lt_intern_r(&call, 1), 0);
+		worker->sites[i] = lt_intern_site(lt_intern_native(pcs, DEPTH), lt_intern_r(&call, 1), 0, 0);
 	}
 	return NULL;
 }

@@ -26,6 +26,7 @@
 #include "dump_builder.h"
 #include "trace/intern.h"
 #include "trace/modules.h"
+#include "trace/unwind.h"
 
 #define FIRST_SIZE (UINT64_C(256) << 10)
 #define MAX_SIZE (UINT64_C(16) << 20)
@@ -40,6 +41,7 @@ static inline void tracer_start(struct tracer *tracer, uint64_t max_size)
 	tracer->directory = db_directory();
 	tracer->path = db_path(tracer->directory, "test.ltd");
 	lt_intern_fork_child(false);
+	lt_unwind_fork_child(true);
 	if (lt_dump_create(tracer->path, FIRST_SIZE, max_size))
 		abort();
 	lt_process->peak_seq = 1;

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The counters of sites and of the process, in the mapped dump. Each is right at any moment; two of them may be one operation
+ * apart. The only thread there is adds to them with plain instructions, of which no signal handler sees a half; one of several
+ * has the site's spin bit (in `flags`) while it does.
+ *
+ * Live at the peak: process.peak_seq grows whenever live_bytes passes its highest value. A site that is about to change and
+ * last changed under an older peak_seq was, at that peak, as it is now: so it notes its present figures first. If this very
+ * change makes the new peak, it notes the figures after it. The reader takes the noted ones where peak_seen is the process's
+ * peak_seq, the present ones elsewhere: no site is visited at a peak.
+ *
+ * process.live_blocks and live_bytes would be one cache line for all threads. So where there are several, a stripe of threads
+ * keeps up to 4 KiB and 32 blocks back, and a peak is found when they come in: up to 64 KiB off (16 stripes).
+ *
+ * Live by birth: 8 epochs of 2^epoch_shift tasks; when a task falls behind the last epoch, the site's pairs of epochs are added
+ * up and the width doubles.
+ */
+#ifndef LT_COUNTERS_H
+#define LT_COUNTERS_H
+
+#include "base/sys.h"
+#include "dump/dump.h"
+#include "trace/gate.h"
+#include "trace/intern.h"
+#include "trace/live.h"
+
+void lt_count_widen(struct leaktrace_site *site, uint32_t task);
+
+/* For one of several threads. True: it made a new peak. */
+bool lt_count_striped(int64_t blocks, int64_t bytes);
+
+/* Brings process.live_blocks and live_bytes up to date. With the gate closed, or at the end. */
+void lt_count_settle(void);
+
+/* By how much they lag. */
+void lt_count_pending(int64_t *blocks, int64_t *bytes);
+
+/* The site's record is this thread's until unlock_site(): always, if it is the only one. */
+static inline void lock_site(struct leaktrace_site *site, bool alone)
+{
+	if (lt_likely(alone))
+		return;
+	for (unsigned round = 0; __atomic_fetch_or(&site->flags, LEAKTRACE_SITE_BUSY, __ATOMIC_ACQUIRE) & LEAKTRACE_SITE_BUSY;) /* pairs with unlock_site */
+		lt_sys_wait(round++);
+}
+
+static inline void unlock_site(struct leaktrace_site *site, bool alone)
+{
+	if (!alone)
+		lt_store_release(&site->flags, site->flags & ~LEAKTRACE_SITE_BUSY); /* pairs with lock_site */
+}
+
+static inline void count_birth(struct leaktrace_site *site, uint32_t task, int64_t blocks, int64_t bytes)
+{
+	if (!task) {
+		site->startup_blocks += (uint64_t)blocks;
+		site->startup_bytes += (uint64_t)bytes;
+		return;
+	}
+	uint32_t epoch = (task - 1) >> site->epoch_shift;
+	if (lt_unlikely(epoch >= LEAKTRACE_EPOCHS)) {
+		lt_count_widen(site, task);
+		epoch = (task - 1) >> site->epoch_shift;
+	}
+	site->epoch[epoch].blocks += (uint64_t)blocks;
+	site->epoch[epoch].bytes += (uint64_t)bytes;
+}
+
+static inline void note_peak(struct leaktrace_site *site, uint64_t seq)
+{
+	site->peak_blocks = site->allocations - site->frees;
+	site->peak_bytes = site->allocated_bytes - site->freed_bytes;
+	site->peak_seen = seq;
+}
+
+/* The site is about to change. */
+static inline void note_peak_before(struct leaktrace_site *site)
+{
+	uint64_t seq = lt_load_relaxed(&lt_process->peak_seq);
+	if (site->peak_seen != seq)
+		note_peak(site, seq);
+}
+
+static inline __attribute__((always_inline)) void count_alloc(struct leaktrace_site *site, size_t size, uint32_t task, bool alone)
+{
+	struct leaktrace_process *process = lt_process;
+	lock_site(site, alone);
+	note_peak_before(site);
+	site->allocated_bytes += size;
+	site->allocations++;
+	count_birth(site, task, 1, (int64_t)size);
+	if (lt_likely(alone)) {
+		process->live_blocks++;
+		uint64_t live = process->live_bytes += size;
+		if (lt_unlikely(live > process->peak_live_bytes)) {
+			process->peak_live_bytes = live;
+			note_peak(site, ++process->peak_seq);
+		}
+	} else if (lt_count_striped(1, (int64_t)size)) {
+		note_peak(site, lt_load_relaxed(&process->peak_seq));
+	}
+	unlock_site(site, alone);
+}
+
+/* `site` NULL: of an ancestor. */
+static inline __attribute__((always_inline)) void count_free(struct leaktrace_site *site, uint64_t size, uint32_t task,
+                                                             bool temporary, bool alone)
+{
+	struct leaktrace_process *process = lt_process;
+	if (lt_unlikely(!site)) {
+		lt_add_relaxed(&process->inherited_freed_blocks, 1);
+		lt_add_relaxed(&process->inherited_freed_bytes, size);
+		return;
+	}
+	lock_site(site, alone);
+	note_peak_before(site);
+	site->frees++;
+	site->freed_bytes += size;
+	site->temporary += temporary;
+	count_birth(site, task, -1, -(int64_t)size);
+	if (lt_likely(alone)) {
+		process->live_blocks--;
+		process->live_bytes -= size;
+	}
+	unlock_site(site, alone);
+	if (lt_unlikely(!alone))
+		lt_count_striped(-1, -(int64_t)size);
+}
+
+#endif
