@@ -87,8 +87,9 @@ static void add_process(struct tree *tree, const struct lt_process *process, uns
 	line->cells[LIFE] = lt_xstrdup(process->end_ns ? lt_out_duration(text, process->end_ns - record->start_ns) : "-");
 	lt_lineage_describe(process, text, sizeof text);
 	line->cells[END] = lt_xstrdup(text);
-	line->cells[LIVE] = lt_xstrdup(lt_out_size(text, record->live_bytes));
-	line->cells[PEAK] = lt_xstrdup(lt_out_size(text, record->peak_live_bytes));
+	/* An estimate is marked. */
+	line->cells[LIVE] = lt_xasprintf("%s%s", lt_sample_bytes(record) ? "~" : "", lt_out_size(text, record->live_bytes));
+	line->cells[PEAK] = lt_xasprintf("%s%s", lt_sample_bytes(record) ? "~" : "", lt_out_size(text, record->peak_live_bytes));
 	line->cells[RSS] = lt_xstrdup(record->max_rss ? lt_out_size(text, record->max_rss) : "-");
 	line->cells[TASKS] = lt_xstrdup(lt_out_count(text, lt_growth_tasks(record)));
 	line->cells[ID] = lt_xstrdup(process->id);
@@ -220,8 +221,9 @@ const struct lt_command lt_command_ps = {
 	.arguments = "[SESSION...]",
 	.summary = "Show the process tree of a session: role, life, how it ended, memory",
 	.help = "One line for each process image: children below their parents, an image after exec below the one that it replaced,\n"
-		"as PID/IMAGE. LIVE and PEAK LIVE are traced memory. A process is `running` if this machine still has it; `unknown`\n"
-		"one ended before it could say how, and no traced parent saw it end. On a terminal lines are cut to its width, and\n"
-		"columns that leave no room for the command are left out; in a pipe or a file nothing is.\n",
+		"as PID/IMAGE. LIVE and PEAK LIVE are traced memory; ~ marks an estimate from samples. A process is `running` if\n"
+		"this machine still has it; `unknown` one ended before it could say how, and no traced parent saw it end. On a\n"
+		"terminal lines are cut to its width, and columns that leave no room for the command are left out; in a pipe or a\n"
+		"file nothing is.\n",
 	.run = run,
 };

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "command.h"
+#include "estimate.h"
 #include "inject.h"
 #include "leaktrace/dump-format.h"
 #include "out.h"
@@ -32,13 +33,14 @@ static bool take(void *data, const struct lt_option *option, const char *value)
 }
 
 /* The verdict that a snapshot file is for. */
-static bool read_verdict(int file, struct leaktrace_verdict *verdict)
+static bool read_verdict(int file, struct leaktrace_verdict *verdict, uint64_t *sample_bytes)
 {
 	struct leaktrace_header header;
 	struct leaktrace_chunk chunk;
 
 	if (pread(file, &header, sizeof header, 0) != sizeof header || memcmp(header.magic, LEAKTRACE_DUMP_MAGIC, 8) != 0)
 		return false;
+	*sample_bytes = lt_sample_bytes(&header.process);
 	for (uint64_t at = header.header_size; at < header.committed; at += chunk.size) {
 		if (pread(file, &chunk, sizeof chunk, (off_t)at) != sizeof chunk || chunk.magic != LEAKTRACE_CHUNK_MAGIC ||
 		    chunk.size < sizeof chunk)
@@ -50,22 +52,22 @@ static bool read_verdict(int file, struct leaktrace_verdict *verdict)
 }
 
 /* Until the classifier has done or is gone. */
-static bool wait_for_verdict(const char *path, struct leaktrace_verdict *verdict)
+static bool wait_for_verdict(const char *path, struct leaktrace_verdict *verdict, uint64_t *sample_bytes)
 {
 	int file;
 	bool known;
 
 	/* The program goes on before its classifier has made the file. */
-	for (unsigned tries = 0; (file = open(path, O_RDONLY | O_CLOEXEC)) < 0 || !read_verdict(file, verdict); tries++) {
+	for (unsigned tries = 0; (file = open(path, O_RDONLY | O_CLOEXEC)) < 0 || !read_verdict(file, verdict, sample_bytes); tries++) {
 		if (file >= 0)
 			close(file);
 		if (tries == 2500)
 			return false;
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
 	}
-	while ((known = read_verdict(file, verdict)) && verdict->state == LEAKTRACE_VERDICT_RUNNING) {
+	while ((known = read_verdict(file, verdict, sample_bytes)) && verdict->state == LEAKTRACE_VERDICT_RUNNING) {
 		if (kill((pid_t)verdict->classifier_pid, 0) != 0 && errno == ESRCH) {
-			known = read_verdict(file, verdict);
+			known = read_verdict(file, verdict, sample_bytes);
 			break;
 		}
 		nanosleep(&(struct timespec){.tv_nsec = 2000000}, NULL);
@@ -108,7 +110,8 @@ static int snapshot(pid_t pid, const char *label)
 		done.snapshot);
 	free(dump);
 	int status = LT_STATUS_TROUBLE;
-	if (wait_for_verdict(path, &verdict)) {
+	uint64_t sample_bytes = 0;
+	if (wait_for_verdict(path, &verdict, &sample_bytes)) {
 		char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER];
 
 		lt_out_safe(stdout, path);
@@ -121,6 +124,9 @@ static int snapshot(pid_t pid, const char *label)
 				printf("  %-10s %15s bytes in %s blocks\n", kinds[k], lt_out_count(bytes, verdict.kinds[k].bytes),
 				       lt_out_count(blocks, verdict.kinds[k].blocks));
 		}
+		if (sample_bytes)
+			printf("These are estimates, from samples of one allocation in %s; a report on the file has their errors.\n",
+			       lt_out_size(bytes, sample_bytes));
 		printf("The process stood still for %.1f ms; the verdict took %.1f ms.\n", (double)verdict.pause_ns / 1e6,
 		       (double)verdict.work_ns / 1e6);
 		status = LT_STATUS_FINE;

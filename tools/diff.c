@@ -5,6 +5,8 @@
  * What is compared are live bytes and blocks over all processes, of what may leak: definite, possible, indirect and unknown.
  * Reachable memory is what a program holds on purpose, and differs from run to run. But where one side is unknown (its process
  * was killed, say), what is reachable there is in it: of such a row all kinds count, or it would be gone for no reason.
+ * Estimates differ from run to run: a site whose difference sampling may have made is unchanged. The totals have its figures all
+ * the same, so a change that is spread over many sites shows there.
  * Where the number of processes differs, rows that differ by this alone come last.
  * R's own heap differs between any two runs: R decides when it collects. It is one total, unless all is asked for.
  */
@@ -25,12 +27,6 @@
 
 const char *const lt_change_names[LT_CHANGE_COUNT] = {"new", "grown", "shrunk", "gone", "unchanged"};
 const char *const lt_match_names[LT_MATCH_COUNT] = {"stack", "shape", "function"};
-
-static void add(struct lt_amount *sum, const struct lt_amount *amount)
-{
-	sum->bytes = lt_add(sum->bytes, amount->bytes);
-	sum->blocks = lt_add(sum->blocks, amount->blocks);
-}
 
 static int64_t difference(uint64_t a, uint64_t b)
 {
@@ -90,7 +86,7 @@ static void add_side(struct lt_diff *diff, unsigned side)
 
 		if (r_heap) {
 			diff->r_heap.sites++;
-			add(&diff->r_heap.live[side], &row->live);
+			lt_estimate_add(&diff->r_heap.live[side], &row->live);
 			if (!diff->options->all)
 				continue;
 		}
@@ -103,10 +99,12 @@ static void add_side(struct lt_diff *diff, unsigned side)
 			half->has_growth |= site->growth.tasks > 0;
 			half->growth_bytes += lt_growth_bytes(&site->growth);
 			half->growth_blocks += lt_growth_blocks(&site->growth);
+			half->growth_bytes_variance += lt_growth_bytes_error(&site->growth) * lt_growth_bytes_error(&site->growth);
+			half->growth_blocks_variance += lt_growth_blocks_error(&site->growth) * lt_growth_blocks_error(&site->growth);
 			rows[row->site] = (size_t)(made - diff->rows) + 1;
 		}
 		half = &diff->rows[rows[row->site] - 1].half[side];
-		add(&half->kinds[row->kind], &row->live);
+		lt_estimate_add(&half->kinds[row->kind], &row->live);
 		if (!half->site || row->live.bytes > half->site_bytes) {
 			half->site = row->site;
 			half->site_bytes = row->live.bytes;
@@ -147,10 +145,24 @@ static bool same_each(const struct lt_diff_half *a, const struct lt_diff_half *b
 	       (__uint128_t)a->live.blocks * b->processes == (__uint128_t)b->live.blocks * a->processes;
 }
 
+static bool within(uint64_t a, uint64_t b, lt_variance a_variance, lt_variance b_variance)
+{
+	return (double)(a > b ? a - b : b - a) <= LT_SURE * lt_standard_error(lt_variance_add(a_variance, b_variance));
+}
+
+/* Two runs of one program record other blocks of the same site. */
+static bool by_chance(const struct lt_estimate *a, const struct lt_estimate *b)
+{
+	if (!a->spread.bytes && !b->spread.bytes && !a->spread.blocks && !b->spread.blocks)
+		return false;
+	return within(a->bytes, b->bytes, a->spread.bytes, b->spread.bytes) &&
+	       within(a->blocks, b->blocks, a->spread.blocks, b->spread.blocks);
+}
+
 static void judge(struct lt_diff *diff, struct lt_diff_row *row)
 {
 	unsigned kinds = compared_kinds(diff, row);
-	const struct lt_amount *a = &row->half[0].live, *b = &row->half[1].live;
+	const struct lt_estimate *a = &row->half[0].live, *b = &row->half[1].live;
 	bool aside = false;
 
 	for (unsigned side = 0; side < 2; side++) {
@@ -162,9 +174,9 @@ static void judge(struct lt_diff *diff, struct lt_diff_row *row)
 				continue;
 			half->kind = kind;
 			if (kinds & BIT(kind)) {
-				add(&half->live, &half->kinds[kind]);
+				lt_estimate_add(&half->live, &half->kinds[kind]);
 			} else {
-				add(&diff->aside.live[side], &half->kinds[kind]);
+				lt_estimate_add(&diff->aside.live[side], &half->kinds[kind]);
 				aside = true;
 			}
 		}
@@ -176,6 +188,10 @@ static void judge(struct lt_diff *diff, struct lt_diff_row *row)
 		row->change = LT_CHANGE_NEW;
 	else
 		row->change = a->bytes != b->bytes ? compare(a->bytes, b->bytes) : compare(a->blocks, b->blocks);
+	if (row->change != LT_CHANGE_UNCHANGED && row->change != LT_CHANGE_COUNT && by_chance(a, b)) {
+		row->change = LT_CHANGE_UNCHANGED;
+		diff->by_chance += !row->r_heap;
+	}
 	row->same_each = same_each(&row->half[0], &row->half[1]);
 }
 
@@ -229,8 +245,8 @@ void lt_diff_make(struct lt_report *sides, const struct lt_diff_options *options
 		/* R's heap has a total of its own. */
 		if (!row->r_heap) {
 			diff->changes[row->change].sites++;
-			add(&diff->changes[row->change].live[0], &row->half[0].live);
-			add(&diff->changes[row->change].live[1], &row->half[1].live);
+			lt_estimate_add(&diff->changes[row->change].live[0], &row->half[0].live);
+			lt_estimate_add(&diff->changes[row->change].live[1], &row->half[1].live);
 		}
 		if (row->change != LT_CHANGE_UNCHANGED && (uint64_t)llabs(lt_diff_bytes(row)) >= options->min_bytes)
 			diff->shown[diff->shown_count++] = row;
@@ -291,13 +307,13 @@ int lt_diff_fail_on_parse(const char *text, struct lt_diff_fail_on *fail_on)
 static struct lt_amount found_in(const struct lt_diff *diff, const struct lt_diff_row *row)
 {
 	unsigned kinds = diff->options->kinds ? diff->options->kinds : LEAKS;
-	struct lt_amount leaks = {0, 0};
+	struct lt_estimate leaks = {0};
 	uint64_t bytes = (uint64_t)(lt_diff_bytes(row) > 0 ? lt_diff_bytes(row) : 0);
 	uint64_t blocks = (uint64_t)(lt_diff_blocks(row) > 0 ? lt_diff_blocks(row) : 0);
 
 	for (int kind = 0; kind < LT_KIND_COUNT; kind++)
 		if (kinds & BIT(kind))
-			add(&leaks, &row->half[1].kinds[kind]);
+			lt_estimate_add(&leaks, &row->half[1].kinds[kind]);
 	return (struct lt_amount){leaks.bytes < bytes ? leaks.bytes : bytes, leaks.blocks < blocks ? leaks.blocks : blocks};
 }
 
@@ -330,6 +346,7 @@ static bool find(const struct lt_diff *diff, enum lt_change change, uint64_t bou
 	struct lt_diff_row **found = lt_xcalloc(diff->row_count + 1, sizeof *found);
 	char number[LT_OUT_NUMBER], sites[LT_OUT_NUMBER];
 	struct lt_amount total = {0, 0};
+	lt_variance variance = 0;
 	size_t count = 0;
 
 	for (size_t i = 0; i < diff->row_count; i++) {
@@ -338,10 +355,12 @@ static bool find(const struct lt_diff *diff, enum lt_change change, uint64_t bou
 
 		if (!counts_as(row, change) || row->r_heap || (!amount.bytes && !amount.blocks))
 			continue;
-		add(&total, &amount);
+		total.bytes = lt_add(total.bytes, amount.bytes);
+		total.blocks = lt_add(total.blocks, amount.blocks);
+		variance = lt_variance_add(variance, lt_diff_variance(row));
 		found[count++] = row;
 	}
-	if (bound && total.bytes <= bound)
+	if (bound && (total.bytes <= bound || (double)(total.bytes - bound) <= LT_SURE * lt_standard_error(variance)))
 		count = 0;
 	if (count) {
 		qsort_r(found, count, sizeof *found, compare_shown, (void *)diff);

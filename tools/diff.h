@@ -32,10 +32,11 @@ struct lt_diff_half {
 	uint32_t site;  /* the largest of them: its stacks are shown */
 	uint32_t processes; /* that hold something of it */
 	uint64_t site_bytes;
-	struct lt_amount kinds[LT_KIND_COUNT];
-	struct lt_amount live; /* of the kinds that are compared */
+	struct lt_estimate kinds[LT_KIND_COUNT];
+	struct lt_estimate live; /* of the kinds that are compared */
 	enum lt_kind kind;     /* the surest leak of all that is there; LT_KIND_COUNT: nothing */
 	double growth_bytes, growth_blocks; /* per task: the sum of its sites' */
+	double growth_bytes_variance, growth_blocks_variance;
 	bool has_growth;
 };
 
@@ -50,7 +51,7 @@ struct lt_diff_row {
 
 struct lt_diff_total {
 	uint64_t sites;
-	struct lt_amount live[2];
+	struct lt_estimate live[2];
 };
 
 struct lt_diff {
@@ -64,6 +65,7 @@ struct lt_diff {
 	struct lt_diff_row **shown; /* changed and passing the filters, in order */
 	size_t shown_count;
 	struct lt_diff_total changes[LT_CHANGE_COUNT];
+	uint64_t by_chance; /* sites that differ, but by no more than sampling may have made: of those unchanged */
 	struct lt_diff_total r_heap, aside; /* aside: of kinds that are not compared */
 };
 
@@ -85,6 +87,18 @@ static inline const struct lt_site *lt_diff_site(const struct lt_diff *diff, con
 /* Bytes by which B holds more than A; negative: less. */
 int64_t lt_diff_bytes(const struct lt_diff_row *row);
 int64_t lt_diff_blocks(const struct lt_diff_row *row);
+
+/* Of the difference in bytes. */
+static inline lt_variance lt_diff_variance(const struct lt_diff_row *row)
+{
+	return lt_variance_add(row->half[0].live.spread.bytes, row->half[1].live.spread.bytes);
+}
+
+/* One side at least has estimates. */
+static inline bool lt_diff_sampled(const struct lt_diff *diff)
+{
+	return diff->sides[0].model->sampled || diff->sides[1].model->sampled;
+}
 
 /* --fail-on: bytes that new sites hold, or that others grew by. */
 struct lt_diff_fail_on {

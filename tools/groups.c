@@ -36,15 +36,10 @@ static int compare_groups(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-static void add_amount(struct lt_amount *amount, uint64_t bytes, uint64_t blocks)
-{
-	amount->bytes = lt_add(amount->bytes, bytes);
-	amount->blocks = lt_add(amount->blocks, blocks);
-}
-
 /* Rows list their processes in order, so most come at the end; a group has few in any case but that of many workers. */
-static void add_process(struct lt_group *group, const struct lt_pair *pair)
+static void add_process(const struct lt_model *model, struct lt_group *group, const struct lt_pair *pair)
 {
+	const struct lt_estimate share = lt_pair_estimate(model, pair);
 	size_t low = 0, high = group->process_count;
 
 	while (low < high) {
@@ -64,10 +59,10 @@ static void add_process(struct lt_group *group, const struct lt_pair *pair)
 		memmove(group->processes + low + 1, group->processes + low, (group->process_count - low) * sizeof *group->processes);
 		memmove(group->amounts + low + 1, group->amounts + low, (group->process_count - low) * sizeof *group->amounts);
 		group->processes[low] = pair->process;
-		group->amounts[low] = (struct lt_amount){0, 0};
+		memset(&group->amounts[low], 0, sizeof *group->amounts);
 		group->process_count++;
 	}
-	add_amount(&group->amounts[low], pair->bytes, pair->blocks);
+	lt_estimate_add(&group->amounts[low], &share);
 }
 
 static struct lt_group *get_group(struct lt_report *report, struct by_name **index, char *name)
@@ -94,15 +89,17 @@ static void add_row(struct lt_report *report, struct lt_group *group, const stru
 	const struct lt_growth *growth = lt_row_growth(report->model, row);
 
 	group->sites++;
-	add_amount(lt_row_r_heap(report->model, row) ? &group->r_heap : &group->native, row->live.bytes, row->live.blocks);
+	lt_estimate_add(lt_row_r_heap(report->model, row) ? &group->r_heap : &group->native, &row->live);
 	if (growth->tasks) {
 		group->has_growth = true;
 		group->growth_bytes += lt_growth_bytes(growth);
 		group->growth_blocks += lt_growth_blocks(growth);
 		group->growth_total += lt_growth_total(growth);
+		group->growth_bytes_variance += lt_growth_bytes_error(growth) * lt_growth_bytes_error(growth);
+		group->growth_blocks_variance += lt_growth_blocks_error(growth) * lt_growth_blocks_error(growth);
 	}
 	for (size_t i = 0; i < row->pair_count; i++)
-		add_process(group, &report->model->pairs[row->first_pair + i]);
+		add_process(report->model, group, &report->model->pairs[row->first_pair + i]);
 }
 
 /* The key keeps apart what differs only in its file or line. */
@@ -171,8 +168,10 @@ static void group_processes(struct lt_report *report, struct by_name **index, co
 
 		group->process = pair->process;
 		group->sites++;
-		add_amount(lt_row_r_heap(report->model, row) ? &group->r_heap : &group->native, pair->bytes, pair->blocks);
-		add_process(group, pair);
+		const struct lt_estimate share = lt_pair_estimate(report->model, pair);
+
+		lt_estimate_add(lt_row_r_heap(report->model, row) ? &group->r_heap : &group->native, &share);
+		add_process(report->model, group, pair);
 	}
 }
 

@@ -8,11 +8,14 @@
 #include <leaktrace/dump-format.h>
 #include <stdint.h>
 
+#include "estimate.h"
+
 /* Sums over processes: the mean is bytes / tasks. Integers, so that the order of summing does not matter. */
 struct lt_growth {
 	uint64_t blocks, bytes; /* survivors of the tasks looked at */
 	uint64_t tasks;         /* that were looked at */
 	uint64_t all_tasks;     /* that the processes completed */
+	lt_variance blocks_variance, bytes_variance; /* of the survivors, where they are estimates */
 };
 
 /* Adds what one site of one process survived with. `again`: the process was counted for this site before (a module loaded
@@ -31,6 +34,17 @@ static inline double lt_growth_bytes(const struct lt_growth *growth)
 static inline double lt_growth_blocks(const struct lt_growth *growth)
 {
 	return growth->tasks ? (double)growth->blocks / (double)growth->tasks : 0;
+}
+
+/* Standard errors of these two. */
+static inline double lt_growth_bytes_error(const struct lt_growth *growth)
+{
+	return growth->tasks ? lt_standard_error(growth->bytes_variance) / (double)growth->tasks : 0;
+}
+
+static inline double lt_growth_blocks_error(const struct lt_growth *growth)
+{
+	return growth->tasks ? lt_standard_error(growth->blocks_variance) / (double)growth->tasks : 0;
 }
 
 /* What the growth came to over all tasks: the measure that sites are ranked by. */

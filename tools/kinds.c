@@ -3,7 +3,7 @@
  * Per process: the verdict's blocks, sorted by address. The list of blocks at the process's end is newer than a verdict that came
  * before: a block counts with the verdict's kind if it is in both; one that was born since has none. A process that was killed has
  * no such list, and then the verdict's blocks stand for it.
- * Sums per (process, site) in a hash table.
+ * Sums per (process, site) in a hash table; a block of a sampled process counts with its weight.
  */
 #include "kinds.h"
 
@@ -39,13 +39,27 @@ static int by_address(const void *a, const void *b)
 	return x->address < y->address ? -1 : x->address > y->address;
 }
 
-static void count(struct lt_kinds *kinds, uint32_t local, uint32_t site, uint64_t bytes, uint32_t flags)
+static void add_block(struct lt_split *split, unsigned part, uint64_t size, uint64_t sample_bytes)
+{
+	struct lt_estimate sum;
+
+	if (sample_bytes && !split->spreads)
+		split->spreads = lt_xcalloc(LT_SPLIT_PARTS, sizeof *split->spreads);
+	sum = lt_split_part(split, part);
+	lt_estimate_add_block(&sum, size, sample_bytes);
+	split->sums[part].bytes = sum.bytes;
+	split->sums[part].blocks = sum.blocks;
+	if (split->spreads)
+		split->spreads[part] = sum.spread;
+}
+
+static void count(struct lt_kinds *kinds, uint32_t local, uint32_t site, uint64_t size, uint32_t flags, uint64_t sample_bytes)
 {
 	uint64_t key = (uint64_t)local << 32 | site;
 	enum lt_kind kind = lt_verdict_kind(flags);
 	struct entry *entry;
 
-	if (kind == LT_KIND_UNKNOWN)
+	if (kind == LT_KIND_UNKNOWN && !sample_bytes)
 		return;
 	HASH_FIND(hh, kinds->sums, &key, sizeof key, entry);
 	if (!entry) {
@@ -53,12 +67,9 @@ static void count(struct lt_kinds *kinds, uint32_t local, uint32_t site, uint64_
 		entry->key = key;
 		HASH_ADD(hh, kinds->sums, key, sizeof entry->key, entry);
 	}
-	entry->split.kinds[kind].bytes += bytes;
-	entry->split.kinds[kind].blocks++;
-	if (flags & LEAKTRACE_BLOCK_R_GARBAGE) {
-		entry->split.garbage.bytes += bytes;
-		entry->split.garbage.blocks++;
-	}
+	add_block(&entry->split, kind, size, sample_bytes);
+	if (flags & LEAKTRACE_BLOCK_R_GARBAGE)
+		add_block(&entry->split, LT_SPLIT_GARBAGE, size, sample_bytes);
 }
 
 static void read_blocks(struct judged *judged, struct lt_dump *dump, uint32_t generation)
@@ -101,7 +112,8 @@ static void read_verdict(struct lt_kinds *kinds, struct lt_merge *merge, struct 
 		read_blocks(judged, snapshot ? snapshot : dump, process->verdict.generation);
 		judged->replaces = process->alone || !listed;
 		for (size_t i = 0; judged->replaces && i < judged->count; i++)
-			count(kinds, 0, judged->blocks[i].site, judged->blocks[i].size, judged->blocks[i].flags);
+			count(kinds, 0, judged->blocks[i].site, judged->blocks[i].size, judged->blocks[i].flags,
+			      lt_sample_bytes(&process->record));
 	}
 	lt_dump_free(snapshot);
 }
@@ -121,7 +133,8 @@ static void count_list(struct lt_kinds *kinds, struct lt_merge *merge, const str
 			number = local < source->process_count ? source->processes[local] : LT_NO_PROCESS;
 			if (number == LT_NO_PROCESS || merge->processes[number].record.blocks_generation != chunk->generation)
 				continue;
-			count(kinds, local, block.site, block.size, lt_kinds_flags(kinds, local, &block));
+			count(kinds, local, block.site, block.size, lt_kinds_flags(kinds, local, &block),
+			      lt_sample_bytes(&merge->processes[number].record));
 		}
 		lt_dump_unload(dump, chunk);
 	}
@@ -133,7 +146,8 @@ struct lt_kinds *lt_kinds_new(struct lt_merge *merge, const struct lt_source *so
 	bool any = false;
 
 	for (size_t i = 0; i < source->process_count; i++)
-		any |= source->processes[i] != LT_NO_PROCESS && merge->processes[source->processes[i]].verdict.state;
+		any |= source->processes[i] != LT_NO_PROCESS && (merge->processes[source->processes[i]].verdict.state ||
+			lt_sample_bytes(&merge->processes[source->processes[i]].record));
 	if (!any)
 		return NULL;
 	kinds = lt_xcalloc(1, sizeof *kinds);
@@ -166,6 +180,7 @@ void lt_kinds_free(struct lt_kinds *kinds)
 		return;
 	HASH_ITER(hh, kinds->sums, entry, next) {
 		HASH_DELETE(hh, kinds->sums, entry);
+		free(entry->split.spreads);
 		free(entry);
 	}
 	for (size_t i = 0; i < kinds->process_count; i++)

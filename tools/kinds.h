@@ -12,7 +12,7 @@
 struct lt_kinds;
 
 /* Reads what counts: of a merged file the kinds in its blocks, else the blocks of the verdict, from the dump or from a snapshot.
- * NULL if no process has a verdict. The notes of a verdict in a snapshot are interned here. */
+ * NULL if no process has a verdict or samples. The notes of a verdict in a snapshot are interned here. */
 struct lt_kinds *lt_kinds_new(struct lt_merge *merge, const struct lt_source *source, struct lt_dump *dump);
 void lt_kinds_free(struct lt_kinds *kinds);
 

@@ -156,6 +156,12 @@ static void load_site(struct loader *loader, struct leaktrace_site *site)
 	process->allocated_bytes += site->allocated_bytes;
 	process->frees += site->frees;
 	process->freed_bytes += site->freed_bytes;
+	if (lt_sample_bytes(&process->record)) {
+		struct lt_estimate live = lt_estimate_site(site, lt_sample_bytes(&process->record));
+
+		process->sampled = lt_add(process->sampled, site->sampled);
+		lt_spread_add(&process->spread, &live.spread);
+	}
 	if (loader->sink->site)
 		loader->sink->site(loader->sink->data, site, split);
 }

@@ -33,6 +33,8 @@ struct lt_process {
 	bool loaded;
 	bool partial; /* its dump is damaged */
 	uint64_t allocations, allocated_bytes, frees, freed_bytes; /* sums over its sites */
+	uint64_t sampled; /* allocations recorded, if it is SAMPLED */
+	struct lt_spread spread; /* of what is live */
 	uint64_t lost_stacks;
 	/* Found out by lt_lineage_resolve(). */
 	uint32_t parent, forked_from; /* LT_NO_PROCESS: none here */

@@ -91,12 +91,19 @@ static uint32_t intern_site(struct lt_model *model, const struct leaktrace_site 
 	return id;
 }
 
-static void add_pair(struct lt_model *model, uint32_t site, uint32_t process, enum lt_kind kind, uint64_t bytes,
-		     uint64_t blocks)
+static void add_pair(struct lt_model *model, uint32_t site, uint32_t process, enum lt_kind kind,
+		     const struct lt_estimate *estimate)
 {
+	struct lt_pair pair = {.bytes = estimate->bytes, .blocks = estimate->blocks, .site = site, .process = process & 0xfffffff,
+			       .kind = kind};
+
+	if (!lt_spread_none(&estimate->spread)) {
+		LT_GROW(model->spreads, model->spread_count, model->spread_room);
+		pair.spread = (uint32_t)model->spread_count;
+		model->spreads[model->spread_count++] = estimate->spread;
+	}
 	LT_GROW(model->pairs, model->pair_count, model->pair_room);
-	model->pairs[model->pair_count++] =
-		(struct lt_pair){.bytes = bytes, .blocks = blocks, .site = site, .process = process & 0xfffffff, .kind = kind};
+	model->pairs[model->pair_count++] = pair;
 }
 
 /* Of a block that came after the verdict. R never loses what its own allocator took. */
@@ -107,32 +114,49 @@ static enum lt_kind late_kind(const struct lt_model *model, uint32_t process, ui
 	return judged && site_flags & LEAKTRACE_SITE_R_HEAP ? LT_KIND_REACHABLE : LT_KIND_UNKNOWN;
 }
 
+/* How many recorded blocks stand for what has no kind: known if all of them are listed, or if each stands for itself. */
+static void count_recorded(const struct lt_split *split, struct lt_estimate *live)
+{
+	struct lt_estimate listed = {0};
+
+	if (split)
+		listed = lt_split_part(split, LT_KIND_UNKNOWN);
+	live->spread.unlisted = live->spread.blocks && (listed.blocks != live->blocks || listed.bytes != live->bytes);
+	live->spread.sampled = live->spread.unlisted ? 0 : live->spread.blocks ? listed.spread.sampled : live->blocks;
+}
+
 /* What a process holds of a site, by kind: as the verdict has it, but never more than is live. The remainder came after the
  * verdict. Of what is gone since, nobody knows; what nothing pointed to was not freed, so that is taken from the other end. */
-static void add_kinds(struct lt_model *model, uint32_t site, uint32_t process, uint64_t bytes, uint64_t blocks,
+static void add_kinds(struct lt_model *model, uint32_t site, uint32_t process, struct lt_estimate live,
 		      const struct lt_split *split)
 {
 	static const enum lt_kind order[] = {LT_KIND_DEFINITE, LT_KIND_INDIRECT, LT_KIND_POSSIBLE, LT_KIND_REACHABLE};
 
 	for (size_t i = 0; split && i < sizeof order / sizeof *order; i++) {
-		uint64_t some = split->kinds[order[i]].bytes, number = split->kinds[order[i]].blocks;
+		const struct lt_estimate judged = lt_split_part(split, order[i]);
+		struct lt_estimate part = judged;
 
-		some = some < bytes ? some : bytes;
-		number = number < blocks ? number : blocks;
-		if (some || number)
-			add_pair(model, site, process, order[i], some, number);
-		bytes -= some;
-		blocks -= number;
+		part.bytes = part.bytes < live.bytes ? part.bytes : live.bytes;
+		part.blocks = part.blocks < live.blocks ? part.blocks : live.blocks;
+		part.spread = lt_spread_share(&judged.spread, part.blocks, judged.blocks);
+		if (part.bytes || part.blocks)
+			add_pair(model, site, process, order[i], &part);
+		live.bytes -= part.bytes;
+		live.blocks -= part.blocks;
+		lt_spread_subtract(&live.spread, &part.spread);
 	}
-	if (bytes || blocks)
-		add_pair(model, site, process, late_kind(model, process, model->sites[site].flags), bytes, blocks);
+	if (!live.bytes && !live.blocks)
+		return;
+	if (live.spread.unlisted || live.spread.sampled)
+		count_recorded(split, &live);
+	add_pair(model, site, process, late_kind(model, process, model->sites[site].flags), &live);
 }
 
 static void take_site(void *data, const struct leaktrace_site *record, const struct lt_split *split)
 {
 	struct lt_model *model = data;
 	const struct leaktrace_process *process = &model->merge->processes[record->process].record;
-	uint64_t blocks = record->allocations - record->frees, bytes = record->allocated_bytes - record->freed_bytes;
+	struct lt_estimate live = lt_estimate_site(record, lt_sample_bytes(process));
 	bool ids = model->want_blocks || model->want_inherited;
 	struct lt_site *site;
 	uint32_t number;
@@ -151,31 +175,29 @@ static void take_site(void *data, const struct leaktrace_site *record, const str
 	site->allocated_bytes = lt_add(site->allocated_bytes, record->allocated_bytes);
 	site->frees = lt_add(site->frees, record->frees);
 	site->temporary = lt_add(site->temporary, record->temporary);
+	if (lt_sample_bytes(process))
+		site->sampled = lt_add(site->sampled, record->sampled);
 	site->startup.blocks = lt_add(site->startup.blocks, record->startup_blocks);
 	site->startup.bytes = lt_add(site->startup.bytes, record->startup_bytes);
 	if (record->peak_seen == process->peak_seq) {
 		site->peak.blocks = lt_add(site->peak.blocks, record->peak_blocks);
 		site->peak.bytes = lt_add(site->peak.bytes, record->peak_bytes);
 	} else {
-		site->peak.blocks = lt_add(site->peak.blocks, blocks);
-		site->peak.bytes = lt_add(site->peak.bytes, bytes);
+		site->peak.blocks = lt_add(site->peak.blocks, live.blocks);
+		site->peak.bytes = lt_add(site->peak.bytes, live.bytes);
 	}
 	lt_growth_add(&site->growth, record, process, site->last_process == record->process);
 	site->last_process = record->process;
-	if (model->merge->processes[record->process].alone) {
-		blocks = bytes = 0;
-		for (int kind = 0; split && kind < LT_KIND_COUNT; kind++) {
-			blocks = lt_add(blocks, split->kinds[kind].blocks);
-			bytes = lt_add(bytes, split->kinds[kind].bytes);
-		}
-	}
+	if (model->merge->processes[record->process].alone)
+		live = lt_split_whole(split);
 	if (split) {
-		site->r_garbage.blocks = lt_add(site->r_garbage.blocks, split->garbage.blocks);
-		site->r_garbage.bytes = lt_add(site->r_garbage.bytes, split->garbage.bytes);
-		model->r_garbage.blocks = lt_add(model->r_garbage.blocks, split->garbage.blocks);
-		model->r_garbage.bytes = lt_add(model->r_garbage.bytes, split->garbage.bytes);
+		const struct lt_estimate garbage = lt_split_part(split, LT_SPLIT_GARBAGE);
+
+		site->r_garbage.blocks = lt_add(site->r_garbage.blocks, garbage.blocks);
+		site->r_garbage.bytes = lt_add(site->r_garbage.bytes, garbage.bytes);
+		lt_estimate_add(&model->r_garbage, &garbage);
 	}
-	add_kinds(model, number, record->process, bytes, blocks, split);
+	add_kinds(model, number, record->process, live, split);
 }
 
 static void take_inherited(void *data, const struct leaktrace_inherited *record)
@@ -204,7 +226,7 @@ static void take_block(void *data, const struct leaktrace_block *block)
 		.kind = lt_verdict_kind(block->flags)};
 	if (model->blocks[model->block_count - 1].kind == LT_KIND_UNKNOWN)
 		model->blocks[model->block_count - 1].kind = late_kind(model, block->process, model->sites[site].flags);
-	model->listed[block->process]++;
+	model->listed[block->process] += lt_block_weight(model, &model->blocks[model->block_count - 1]);
 }
 
 static void take_end(void *data)
@@ -244,6 +266,9 @@ struct lt_model *lt_model_new(struct lt_merge *merge, bool want_blocks, bool wan
 	LT_GROW(model->sites, model->site_count, model->site_room);
 	memset(&model->sites[0], 0, sizeof *model->sites);
 	model->site_count = 1;
+	LT_GROW(model->spreads, model->spread_count, model->spread_room);
+	memset(&model->spreads[0], 0, sizeof *model->spreads);
+	model->spread_count = 1;
 	return model;
 }
 
@@ -255,6 +280,7 @@ void lt_model_free(struct lt_model *model)
 	free(model->sites);
 	free(model->site_index.slots);
 	free(model->pairs);
+	free(model->spreads);
 	free(model->blocks);
 	free(model->listed);
 	free(model->rows);
@@ -287,12 +313,32 @@ static void resolve_inherited(struct lt_model *model)
 		if (!site)
 			model->unknown_inherited = lt_add(model->unknown_inherited, record->blocks);
 		else if (record->blocks || record->bytes)
-			add_pair(model, site, record->process, LT_KIND_UNKNOWN, record->bytes, record->blocks);
+			add_pair(model, site, record->process, LT_KIND_UNKNOWN, &(struct lt_estimate){
+				 record->bytes, record->blocks,
+				 lt_spread_guess(record->bytes, record->blocks, lt_sample_bytes(&model->merge->processes[from].record))});
+	}
+}
+
+static void find_sampled(struct lt_model *model)
+{
+	for (uint32_t i = 0; i < model->merge->process_count; i++) {
+		const struct lt_process *process = &model->merge->processes[i];
+		uint64_t sample_bytes = lt_sample_bytes(&process->record);
+
+		if (!process->loaded || !lt_model_selected(model, i) || !sample_bytes)
+			continue;
+		if (!model->sampled++)
+			model->sample_least = model->sample_most = sample_bytes;
+		if (sample_bytes < model->sample_least)
+			model->sample_least = sample_bytes;
+		if (sample_bytes > model->sample_most)
+			model->sample_most = sample_bytes;
 	}
 }
 
 void lt_model_finish(struct lt_model *model)
 {
+	find_sampled(model);
 	resolve_inherited(model);
 	lt_rank_rows(model);
 }

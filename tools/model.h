@@ -21,6 +21,7 @@ struct lt_site {
 	uint32_t native, r, flags;
 	uint32_t last_process; /* that was added; with `again` of lt_growth_add() */
 	uint64_t allocations, allocated_bytes, frees, temporary;
+	uint64_t sampled; /* allocations that sampled processes recorded */
 	struct lt_amount peak, startup, r_garbage;
 	struct lt_growth growth;
 };
@@ -31,6 +32,7 @@ struct lt_pair {
 	uint32_t site;
 	uint32_t process : 28;
 	uint32_t kind : 4;
+	uint32_t spread; /* index of model->spreads; 0: none, the figures are exact */
 };
 
 struct lt_live_block {
@@ -43,7 +45,7 @@ struct lt_live_block {
 struct lt_row {
 	uint32_t site;
 	uint32_t kind;
-	struct lt_amount live;
+	struct lt_estimate live;
 	size_t first_pair, pair_count;
 	uint32_t rank; /* from 1 */
 	/* Of the rows of its site, one for each kind, the one with most blocks: what is known of the site as a whole is told here,
@@ -62,14 +64,19 @@ struct lt_model {
 	struct lt_index site_index;
 	struct lt_pair *pairs;
 	size_t pair_count, pair_room;
+	struct lt_spread *spreads; /* of pairs; the first is none */
+	size_t spread_count, spread_room;
 	struct lt_live_block *blocks;
 	size_t block_count, block_room;
-	uint64_t *listed; /* blocks listed, by process */
+	uint64_t *listed; /* blocks listed, by process; samples with their weights */
 	struct lt_row *rows;
 	size_t row_count;
-	struct lt_amount totals[LT_KIND_COUNT], native_totals[LT_KIND_COUNT];
-	struct lt_amount r_garbage; /* of what is reachable: only from R objects that are garbage and wait for their finalizers */
+	struct lt_estimate totals[LT_KIND_COUNT], native_totals[LT_KIND_COUNT];
+	struct lt_estimate r_garbage; /* of what is reachable: only from R objects that are garbage and wait for their finalizers */
 	uint64_t unknown_inherited; /* blocks whose site is in a dump that is not here */
+	/* Of the processes that count and recorded samples: how many, and the least and largest interval. Without one all is exact. */
+	uint32_t sampled;
+	uint64_t sample_least, sample_most;
 	struct lt_model_ids *ids;
 };
 
@@ -89,10 +96,16 @@ static inline bool lt_model_selected(const struct lt_model *model, uint32_t proc
 	return !model->selected || model->selected[process];
 }
 
-/* a + b, or the largest number: damaged counters must not wrap. */
-static inline uint64_t lt_add(uint64_t a, uint64_t b)
+/* A pair's figures with their spread. */
+static inline struct lt_estimate lt_pair_estimate(const struct lt_model *model, const struct lt_pair *pair)
 {
-	return a + b < a ? UINT64_MAX : a + b;
+	return (struct lt_estimate){pair->bytes, pair->blocks, model->spreads[pair->spread]};
+}
+
+/* How many blocks a listed one stands for. */
+static inline uint64_t lt_block_weight(const struct lt_model *model, const struct lt_live_block *block)
+{
+	return leaktrace_sample_weight(block->size, lt_sample_bytes(&model->merge->processes[block->process].record));
 }
 
 #endif

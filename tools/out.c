@@ -7,6 +7,7 @@
 #include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -75,6 +76,36 @@ const char *lt_out_mean(char buffer[LT_OUT_NUMBER], double number)
 		strcat(buffer, fraction);
 	}
 	return buffer;
+}
+
+const char *lt_out_rounded(char buffer[LT_OUT_NUMBER], double number)
+{
+	return number < 1e18 ? lt_out_count(buffer, (uint64_t)(number + 0.5)) : lt_out_mean(buffer, number);
+}
+
+static const char *with_error(char *buffer, const char *number, const char *error)
+{
+	snprintf(buffer, LT_OUT_ESTIMATE, "%s ± %s", number, error);
+	return buffer;
+}
+
+const char *lt_out_estimate(char buffer[LT_OUT_ESTIMATE], uint64_t number, double error)
+{
+	char text[LT_OUT_NUMBER], error_text[LT_OUT_NUMBER];
+
+	if (!(error > 0))
+		return lt_out_count(buffer, number);
+	/* 0 would say that it is exact. */
+	return with_error(buffer, lt_out_count(text, number), lt_out_rounded(error_text, fmax(error, 1)));
+}
+
+const char *lt_out_estimated_mean(char buffer[LT_OUT_ESTIMATE], double number, double error)
+{
+	char text[LT_OUT_NUMBER], error_text[LT_OUT_NUMBER];
+
+	if (!(error > 0))
+		return lt_out_mean(buffer, number);
+	return with_error(buffer, lt_out_mean(text, number), lt_out_mean(error_text, error));
 }
 
 const char *lt_out_duration(char buffer[LT_OUT_NUMBER], int64_t ns)

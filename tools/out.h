@@ -11,9 +11,16 @@
 
 /* Room for any text that the functions below make. */
 #define LT_OUT_NUMBER 32
+#define LT_OUT_ESTIMATE (2 * LT_OUT_NUMBER + 8)
 
 /* "1,234,567" */
 const char *lt_out_count(char buffer[LT_OUT_NUMBER], uint64_t number);
+/* Of a number that is not negative. */
+const char *lt_out_rounded(char buffer[LT_OUT_NUMBER], double number);
+/* "1,234,567 ± 1,234", of an exact figure without the error. */
+const char *lt_out_estimate(char buffer[LT_OUT_ESTIMATE], uint64_t number, double error);
+/* The same of a mean. */
+const char *lt_out_estimated_mean(char buffer[LT_OUT_ESTIMATE], double number, double error);
 /* "512 B", "1.5 KiB", "51.6 MiB" */
 const char *lt_out_size(char buffer[LT_OUT_NUMBER], uint64_t bytes);
 /* "1,024" or "12.34": three digits after the point at most, none that say nothing */

@@ -47,14 +47,9 @@ static int compare_rows(const void *a, const void *b, void *data)
 
 static void add_to_totals(struct lt_model *model, const struct lt_row *row)
 {
-	struct lt_amount *total = &model->totals[row->kind], *native = &model->native_totals[row->kind];
-
-	total->bytes = lt_add(total->bytes, row->live.bytes);
-	total->blocks = lt_add(total->blocks, row->live.blocks);
-	if (lt_row_r_heap(model, row))
-		return;
-	native->bytes = lt_add(native->bytes, row->live.bytes);
-	native->blocks = lt_add(native->blocks, row->live.blocks);
+	lt_estimate_add(&model->totals[row->kind], &row->live);
+	if (!lt_row_r_heap(model, row))
+		lt_estimate_add(&model->native_totals[row->kind], &row->live);
 }
 
 void lt_rank_totals(struct lt_model *model)
@@ -62,8 +57,8 @@ void lt_rank_totals(struct lt_model *model)
 	for (int kind = 0; kind < LT_KIND_COUNT; kind++) {
 		if (kind == LT_KIND_SUPPRESSED)
 			continue;
-		model->totals[kind] = (struct lt_amount){0, 0};
-		model->native_totals[kind] = (struct lt_amount){0, 0};
+		memset(&model->totals[kind], 0, sizeof model->totals[kind]);
+		memset(&model->native_totals[kind], 0, sizeof model->native_totals[kind]);
 	}
 	for (size_t i = 0; i < model->row_count; i++)
 		add_to_totals(model, &model->rows[i]);
@@ -83,6 +78,10 @@ static void unite_pairs(struct lt_model *model)
 		if (last && by_place(last, &model->pairs[i]) == 0) {
 			last->bytes = lt_add(last->bytes, model->pairs[i].bytes);
 			last->blocks = lt_add(last->blocks, model->pairs[i].blocks);
+			if (last->spread)
+				lt_spread_add(&model->spreads[last->spread], &model->spreads[model->pairs[i].spread]);
+			else
+				last->spread = model->pairs[i].spread;
 		} else {
 			model->pairs[kept++] = model->pairs[i];
 		}
@@ -165,7 +164,7 @@ struct lt_amount lt_row_allocated(const struct lt_model *model, const struct lt_
 	const struct lt_site *site = &model->sites[row->site];
 
 	if (!row->leads)
-		return row->live;
+		return (struct lt_amount){row->live.bytes, row->live.blocks};
 	return (struct lt_amount){
 		site->allocated_bytes > row->others.bytes ? site->allocated_bytes - row->others.bytes : 0,
 		site->allocations > row->others.blocks ? site->allocations - row->others.blocks : 0,
@@ -186,8 +185,9 @@ void lt_rank_rows(struct lt_model *model)
 			row = &model->rows[model->row_count++];
 			*row = (struct lt_row){.site = pair->site, .kind = pair->kind, .first_pair = i};
 		}
-		row->live.bytes = lt_add(row->live.bytes, pair->bytes);
-		row->live.blocks = lt_add(row->live.blocks, pair->blocks);
+		const struct lt_estimate share = lt_pair_estimate(model, pair);
+
+		lt_estimate_add(&row->live, &share);
 		row->pair_count++;
 	}
 	choose_leaders(model);

@@ -38,6 +38,19 @@ static void mean(FILE *out, bool known, double value)
 		fprintf(out, "%.16g", value);
 }
 
+/* The last columns are there if any process recorded samples: errors are 0 where all is exact; how many blocks were recorded may
+ * not be known. */
+static void error_fields(const struct lt_spread *spread, FILE *out)
+{
+	fputc(',', out);
+	mean(out, true, lt_standard_error(spread->bytes));
+	fputc(',', out);
+	mean(out, true, lt_standard_error(spread->blocks));
+	fputc(',', out);
+	if (!spread->unlisted)
+		fprintf(out, "%" PRIu64, spread->sampled);
+}
+
 /* Ids joined by blanks. */
 static void row_processes(const struct lt_report *report, const struct lt_row *row, FILE *out)
 {
@@ -105,7 +118,9 @@ static void render_sites(struct lt_report *report, FILE *out)
 	size_t shown = lt_report_shown(report, report->row_count);
 
 	fputs("rank,kind,r_heap,bytes,blocks,growth_bytes_per_task,growth_blocks_per_task,allocations,allocated_bytes,frees,"
-	      "depth,function,module,file,line,call,namespace,r_file,r_line,processes,native,r\n", out);
+	      "depth,function,module,file,line,call,namespace,r_file,r_line,processes,native,r", out);
+	fputs(report->model->sampled ? ",bytes_se,blocks_se,sampled_blocks,sampled_allocations,growth_bytes_per_task_se,"
+	      "growth_blocks_per_task_se\n" : "\n", out);
 	for (size_t i = 0; i < shown; i++) {
 		const struct lt_row *row = report->rows[i];
 		const struct lt_site *site = &report->model->sites[row->site];
@@ -130,6 +145,13 @@ static void render_sites(struct lt_report *report, FILE *out)
 		stack_field(&stack, out);
 		fputc(',', out);
 		r_stack_field(intern, site->r, out);
+		if (report->model->sampled) {
+			error_fields(&row->live.spread, out);
+			fprintf(out, ",%" PRIu64 ",", row->leads ? site->sampled : 0);
+			mean(out, growth->tasks, lt_growth_bytes_error(growth));
+			fputc(',', out);
+			mean(out, growth->tasks, lt_growth_blocks_error(growth));
+		}
 		fputc('\n', out);
 		lt_stack_clear(&stack);
 		lt_report_progress(i + 1, shown);
@@ -141,9 +163,11 @@ static void render_groups(struct lt_report *report, FILE *out)
 	size_t shown = lt_report_shown(report, report->group_count);
 
 	fprintf(out, "rank,%s,bytes,blocks,native_bytes,native_blocks,r_heap_bytes,r_heap_blocks,sites,growth_bytes_per_task,"
-		"growth_blocks_per_task,processes\n", lt_by_names[report->options->by]);
+		"growth_blocks_per_task,processes%s\n", lt_by_names[report->options->by], report->model->sampled ?
+		",bytes_se,blocks_se,sampled_blocks,growth_bytes_per_task_se,growth_blocks_per_task_se" : "");
 	for (size_t i = 0; i < shown; i++) {
 		const struct lt_group *group = &report->groups[i];
+		struct lt_estimate whole = group->native;
 
 		fprintf(out, "%zu,", i + 1);
 		field(out, group->name);
@@ -156,6 +180,14 @@ static void render_groups(struct lt_report *report, FILE *out)
 		fputc(',', out);
 		for (size_t j = 0; j < group->process_count; j++)
 			fprintf(out, "%s%s", j ? " " : "", report->merge->processes[group->processes[j]].id);
+		if (report->model->sampled) {
+			lt_estimate_add(&whole, &group->r_heap);
+			error_fields(&whole.spread, out);
+			fputc(',', out);
+			mean(out, group->has_growth, sqrt(group->growth_bytes_variance));
+			fputc(',', out);
+			mean(out, group->has_growth, sqrt(group->growth_blocks_variance));
+		}
 		fputc('\n', out);
 	}
 }
@@ -167,7 +199,8 @@ static void render_blocks(struct lt_report *report, FILE *out)
 	uint32_t current = UINT32_MAX;
 	uint64_t shown = 0;
 
-	fputs("address,size,depth,function,kind,process,task,call,namespace,r_file,r_line,site\n", out);
+	fputs("address,size,depth,function,kind,process,task,call,namespace,r_file,r_line,site", out);
+	fputs(report->model->sampled ? ",weight\n" : "\n", out);
 	for (size_t i = 0; i < report->model->block_count; i++) {
 		const struct lt_live_block *block = &report->model->blocks[i];
 		const struct lt_row *row = &report->model->rows[block->site];
@@ -191,7 +224,10 @@ static void render_blocks(struct lt_report *report, FILE *out)
 			fprintf(out, "%" PRIu32, block->task);
 		fputc(',', out);
 		call_fields(intern, &intern->rframes[site->r], out);
-		fprintf(out, ",%" PRIu32 "\n", row->rank);
+		fprintf(out, ",%" PRIu32, row->rank);
+		if (report->model->sampled)
+			fprintf(out, ",%" PRIu64, lt_block_weight(report->model, block));
+		fputc('\n', out);
 	}
 	lt_stack_clear(&stack);
 }

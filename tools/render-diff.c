@@ -32,6 +32,19 @@ static const char *change_text(char buffer[LT_OUT_NUMBER + 1], uint64_t a, uint6
 	return buffer;
 }
 
+/* Whose figures are estimates, and what that hides. */
+static void text_sampled(const struct lt_diff *diff, FILE *out)
+{
+	char number[LT_OUT_NUMBER];
+
+	if (!lt_diff_sampled(diff))
+		return;
+	fprintf(out, "Sampled: figures of %s are estimates, ± is the standard error; sites that differ by %d of them or less count as "
+		"unchanged (%s)\n",
+		!diff->sides[1].model->sampled ? "A" : !diff->sides[0].model->sampled ? "B" : "both", LT_SURE,
+		lt_out_count(number, diff->by_chance));
+}
+
 static void text_session(const struct lt_report *report, char side, FILE *out)
 {
 	const struct lt_intern *intern = report->merge->intern;
@@ -57,30 +70,39 @@ static void text_session(const struct lt_report *report, char side, FILE *out)
 	fputc('\n', out);
 }
 
-static void text_total(const char *name, const struct lt_diff_total *total, bool rows, FILE *out)
+static void text_total(const char *name, const struct lt_diff_total *total, bool rows, bool sampled, FILE *out)
 {
 	char sites[LT_OUT_NUMBER], a[LT_OUT_NUMBER], b[LT_OUT_NUMBER], change[LT_OUT_NUMBER + 1];
 
-	fprintf(out, "%-14s %8s %16s %16s %16s\n", name, rows ? lt_out_count(sites, total->sites) : "",
+	fprintf(out, "%-14s %8s %16s %16s %16s", name, rows ? lt_out_count(sites, total->sites) : "",
 		lt_out_count(a, total->live[0].bytes), lt_out_count(b, total->live[1].bytes),
 		change_text(change, total->live[0].bytes, total->live[1].bytes));
+	if (sampled)
+		fprintf(out, " %16s", lt_out_rounded(a, lt_standard_error(lt_variance_add(total->live[0].spread.bytes,
+											  total->live[1].spread.bytes))));
+	fputc('\n', out);
 }
 
 static void text_totals(const struct lt_diff *diff, FILE *out)
 {
-	fprintf(out, "\n%-14s %8s %16s %16s %16s\n", "", "sites", "bytes in A", "bytes in B", "change");
+	bool sampled = lt_diff_sampled(diff);
+
+	fprintf(out, "\n%-14s %8s %16s %16s %16s", "", "sites", "bytes in A", "bytes in B", "change");
+	if (sampled)
+		fprintf(out, " %16s", "std. error");
+	fputc('\n', out);
 	for (int change = 0; change < LT_CHANGE_COUNT; change++)
-		text_total(lt_change_names[change], &diff->changes[change], true, out);
+		text_total(lt_change_names[change], &diff->changes[change], true, sampled, out);
 	if (diff->aside.sites)
-		text_total(diff->options->kinds ? "other kinds" : "not compared", &diff->aside, false, out);
+		text_total(diff->options->kinds ? "other kinds" : "not compared", &diff->aside, false, sampled, out);
 	if (diff->r_heap.sites)
-		text_total("R's own heap", &diff->r_heap, false, out);
+		text_total("R's own heap", &diff->r_heap, false, sampled, out);
 	fputc('\n', out);
 }
 
 static void text_growth(const struct lt_diff_row *row, FILE *out)
 {
-	char number[LT_OUT_NUMBER];
+	char number[LT_OUT_ESTIMATE];
 
 	if (!row->half[0].growth_bytes && !row->half[1].growth_bytes)
 		return;
@@ -90,7 +112,8 @@ static void text_growth(const struct lt_diff_row *row, FILE *out)
 
 		/* Without a site there is no growth either; with one in processes that count no tasks, nobody knows. */
 		fprintf(out, "%s%s", side ? " -> " : "",
-			half->has_growth || !half->sites ? lt_out_mean(number, half->growth_bytes) : "?");
+			half->has_growth || !half->sites ?
+			lt_out_estimated_mean(number, half->growth_bytes, sqrt(half->growth_bytes_variance)) : "?");
 	}
 }
 
@@ -98,13 +121,18 @@ static void text_row(struct lt_diff *diff, const struct lt_diff_row *row, size_t
 {
 	const struct lt_diff_half *a = &row->half[0], *b = &row->half[1];
 	unsigned side = lt_diff_side(row);
-	char change[LT_OUT_NUMBER + 1], from[LT_OUT_NUMBER], to[LT_OUT_NUMBER];
+	double error;
+	char change[LT_OUT_NUMBER + 1], from[LT_OUT_ESTIMATE], to[LT_OUT_ESTIMATE];
 
-	fprintf(out, "%4zu.  %s: %s bytes", rank, lt_change_names[row->change],
-		change_text(change, a->live.bytes, b->live.bytes));
+	fprintf(out, "%4zu.  %s: %s", rank, lt_change_names[row->change], change_text(change, a->live.bytes, b->live.bytes));
+	error = lt_standard_error(lt_diff_variance(row));
+	if (error > 0)
+		fprintf(out, " ± %s", lt_out_rounded(from, error));
+	fputs(" bytes", out);
 	if (row->change == LT_CHANGE_GROWN || row->change == LT_CHANGE_SHRUNK)
 		fprintf(out, " (%s -> %s)", lt_out_count(from, a->live.bytes), lt_out_count(to, b->live.bytes));
-	fprintf(out, ", blocks %s -> %s", lt_out_count(from, a->live.blocks), lt_out_count(to, b->live.blocks));
+	fprintf(out, ", blocks %s -> %s", lt_out_estimate(from, a->live.blocks, lt_standard_error(a->live.spread.blocks)),
+		lt_out_estimate(to, b->live.blocks, lt_standard_error(b->live.spread.blocks)));
 	text_growth(row, out);
 	fprintf(out, "; %s%s%s%s", kind_name(a), *kind_name(a) && *kind_name(b) && a->kind != b->kind ? " -> " : "",
 		*kind_name(a) && a->kind == b->kind ? "" : kind_name(b), row->r_heap ? "; R's heap" : "");
@@ -123,6 +151,7 @@ static void render_text(struct lt_diff *diff, FILE *out)
 
 	text_session(&diff->sides[0], 'A', out);
 	text_session(&diff->sides[1], 'B', out);
+	text_sampled(diff, out);
 	text_totals(diff, out);
 	for (size_t i = 0; i < shown; i++)
 		text_row(diff, diff->shown[i], i + 1, out);
@@ -131,14 +160,14 @@ static void render_text(struct lt_diff *diff, FILE *out)
 			lt_out_count(number, diff->shown_count - shown), diff->shown_count - shown == 1 ? "" : "s");
 }
 
-static json_t *json_total(const struct lt_diff_total *total, bool rows)
+static json_t *json_total(const struct lt_diff_total *total, bool rows, bool sampled)
 {
 	json_t *object = json_object();
 
 	if (rows)
 		json_object_set_new(object, "sites", json_integer((json_int_t)total->sites));
-	json_object_set_new(object, "a", lt_json_amount(&total->live[0]));
-	json_object_set_new(object, "b", lt_json_amount(&total->live[1]));
+	json_object_set_new(object, "a", lt_json_estimate(sampled, &total->live[0]));
+	json_object_set_new(object, "b", lt_json_estimate(sampled, &total->live[1]));
 	return object;
 }
 
@@ -147,10 +176,22 @@ static json_t *json_totals(const struct lt_diff *diff)
 	json_t *totals = json_object();
 
 	for (int change = 0; change < LT_CHANGE_COUNT; change++)
-		json_object_set_new(totals, lt_change_names[change], json_total(&diff->changes[change], true));
-	json_object_set_new(totals, "not_compared", json_total(&diff->aside, false));
-	json_object_set_new(totals, "r_heap", json_total(&diff->r_heap, false));
+		json_object_set_new(totals, lt_change_names[change], json_total(&diff->changes[change], true, lt_diff_sampled(diff)));
+	if (lt_diff_sampled(diff))
+		json_object_set_new(json_object_get(totals, lt_change_names[LT_CHANGE_UNCHANGED]), "within_error",
+				    json_integer((json_int_t)diff->by_chance));
+	json_object_set_new(totals, "not_compared", json_total(&diff->aside, false, lt_diff_sampled(diff)));
+	json_object_set_new(totals, "r_heap", json_total(&diff->r_heap, false, lt_diff_sampled(diff)));
 	return totals;
+}
+
+static json_t *json_growth(const struct lt_diff_half *half, bool sampled)
+{
+	json_t *growth = lt_json_growth(half->has_growth, half->growth_bytes, half->growth_blocks);
+
+	if (sampled)
+		lt_json_growth_errors(growth, sqrt(half->growth_bytes_variance), sqrt(half->growth_blocks_variance));
+	return growth;
 }
 
 static json_t *json_row(struct lt_diff *diff, const struct lt_diff_row *row)
@@ -169,14 +210,14 @@ static json_t *json_row(struct lt_diff *diff, const struct lt_diff_row *row)
 	json_object_set_new(object, "module", lt_json_string(function ? function->path : NULL));
 	json_object_set_new(object, "file", lt_json_string(function ? function->file : NULL));
 	json_object_set_new(object, "line", function && function->line ? json_integer(function->line) : json_null());
-	json_object_set_new(object, "a", lt_json_amount(&a->live));
-	json_object_set_new(object, "b", lt_json_amount(&b->live));
+	json_object_set_new(object, "a", lt_json_estimate(lt_diff_sampled(diff), &a->live));
+	json_object_set_new(object, "b", lt_json_estimate(lt_diff_sampled(diff), &b->live));
 	json_object_set_new(object, "kind_a", lt_json_string(kind_name(a)));
 	json_object_set_new(object, "kind_b", lt_json_string(kind_name(b)));
 	json_object_set_new(object, "r_heap", json_boolean(row->r_heap));
 	json_object_set_new(object, "matched", a->sites && b->sites ? lt_json_string(lt_match_names[row->match]) : json_null());
-	json_object_set_new(object, "growth_per_task_a", lt_json_growth(a->has_growth, a->growth_bytes, a->growth_blocks));
-	json_object_set_new(object, "growth_per_task_b", lt_json_growth(b->has_growth, b->growth_bytes, b->growth_blocks));
+	json_object_set_new(object, "growth_per_task_a", json_growth(a, lt_diff_sampled(diff)));
+	json_object_set_new(object, "growth_per_task_b", json_growth(b, lt_diff_sampled(diff)));
 	json_object_set_new(object, "processes_a", json_integer(a->processes));
 	json_object_set_new(object, "processes_b", json_integer(b->processes));
 	json_object_set_new(object, "same_in_each_process", json_boolean(row->same_each));
@@ -213,7 +254,8 @@ static void render_csv(struct lt_diff *diff, FILE *out)
 	size_t shown = limit(diff);
 
 	fputs("state,kind_a,kind_b,r_heap,bytes_a,bytes_b,blocks_a,blocks_b,processes_a,processes_b,growth_bytes_per_task_a,"
-	      "growth_blocks_per_task_a,growth_bytes_per_task_b,growth_blocks_per_task_b,function,module,native,r\n", out);
+	      "growth_blocks_per_task_a,growth_bytes_per_task_b,growth_blocks_per_task_b,function,module,native,r", out);
+	fputs(lt_diff_sampled(diff) ? ",bytes_se_a,bytes_se_b,blocks_se_a,blocks_se_b\n" : "\n", out);
 	for (size_t i = 0; i < shown; i++) {
 		const struct lt_diff_row *row = diff->shown[i];
 		const struct lt_diff_half *a = &row->half[0], *b = &row->half[1];
@@ -234,6 +276,10 @@ static void render_csv(struct lt_diff *diff, FILE *out)
 		lt_render_csv_field(out, function ? function->path : "");
 		fputc(',', out);
 		lt_render_csv_stacks(report, site, out);
+		if (lt_diff_sampled(diff))
+			fprintf(out, ",%.16g,%.16g,%.16g,%.16g", lt_standard_error(a->live.spread.bytes),
+				lt_standard_error(b->live.spread.bytes), lt_standard_error(a->live.spread.blocks),
+				lt_standard_error(b->live.spread.blocks));
 		fputc('\n', out);
 		lt_stack_clear(&stack);
 	}

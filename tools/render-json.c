@@ -136,13 +136,18 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "end_code", process->has_code ? json_integer(process->end_code) : json_null());
 	json_object_set_new(object, "classified", json_boolean(lt_process_classified(process)));
 	json_object_set_new(object, "verdict", make_verdict(intern, process));
-	json_object_set_new(object, "mode", string(record->flags & LEAKTRACE_PROCESS_SAMPLED ? "sampled" : "exact"));
+	json_object_set_new(object, "mode", string(lt_sample_bytes(record) ? "sampled" : "exact"));
 	json_object_set_new(object, "sample_bytes", number(record->sample_bytes));
 	json_object_set_new(object, "allocations", number(process->allocations));
 	json_object_set_new(object, "allocated_bytes", number(process->allocated_bytes));
 	json_object_set_new(object, "frees", number(process->frees));
 	json_object_set_new(object, "live_blocks", number(process->allocations - process->frees));
 	json_object_set_new(object, "live_bytes", number(process->allocated_bytes - process->freed_bytes));
+	if (lt_sample_bytes(record)) {
+		json_object_set_new(object, "live_blocks_se", mean(lt_standard_error(process->spread.blocks)));
+		json_object_set_new(object, "live_bytes_se", mean(lt_standard_error(process->spread.bytes)));
+		json_object_set_new(object, "sampled_allocations", number(process->sampled));
+	}
 	json_object_set_new(object, "peak_live_bytes", number(record->peak_live_bytes));
 	json_object_set_new(object, "inherited_blocks", number(record->inherited_blocks));
 	json_object_set_new(object, "inherited_bytes", number(record->inherited_bytes));
@@ -170,6 +175,31 @@ static json_t *make_amount(uint64_t bytes, uint64_t blocks)
 	return object;
 }
 
+/* Where there are estimates in the report, each figure has its error: 0 of those that are exact. */
+static void set_errors(json_t *object, const struct lt_spread *spread)
+{
+	json_object_set_new(object, "bytes_se", mean(lt_standard_error(spread->bytes)));
+	json_object_set_new(object, "blocks_se", mean(lt_standard_error(spread->blocks)));
+	json_object_set_new(object, "sampled_blocks", spread->unlisted ? json_null() : number(spread->sampled));
+}
+
+static json_t *make_estimate(bool sampled, const struct lt_estimate *estimate)
+{
+	json_t *object = make_amount(estimate->bytes, estimate->blocks);
+
+	if (sampled)
+		set_errors(object, &estimate->spread);
+	return object;
+}
+
+static void set_growth_errors(json_t *object, double bytes, double blocks)
+{
+	if (json_is_null(object))
+		return;
+	json_object_set_new(object, "bytes_se", mean(bytes));
+	json_object_set_new(object, "blocks_se", mean(blocks));
+}
+
 static json_t *make_growth(bool known, double bytes, double blocks)
 {
 	json_t *object;
@@ -189,8 +219,7 @@ static json_t *make_totals(const struct lt_report *report)
 	json_t *totals = json_object();
 
 	for (size_t i = 0; i < sizeof order / sizeof *order; i++)
-		json_object_set_new(totals, lt_kind_names[order[i]], make_amount(report->model->totals[order[i]].bytes,
-									       report->model->totals[order[i]].blocks));
+		json_object_set_new(totals, lt_kind_names[order[i]], make_estimate(report->model->sampled, &report->model->totals[order[i]]));
 	return totals;
 }
 
@@ -263,7 +292,7 @@ static json_t *make_site(const struct lt_report *report, const struct lt_row *ro
 	struct lt_amount allocated = lt_row_allocated(report->model, row);
 	const struct lt_intern *intern = report->merge->intern;
 	const struct lt_shown_frame *function;
-	json_t *object = json_object(), *processes = json_array();
+	json_t *object = json_object(), *processes = json_array(), *grown;
 	struct lt_stack stack;
 
 	lt_stack_make(report->symbols, intern, site->native, &stack);
@@ -273,6 +302,8 @@ static json_t *make_site(const struct lt_report *report, const struct lt_row *ro
 	json_object_set_new(object, "r_heap", json_boolean(lt_row_r_heap(report->model, row)));
 	json_object_set_new(object, "bytes", number(row->live.bytes));
 	json_object_set_new(object, "blocks", number(row->live.blocks));
+	if (report->model->sampled)
+		set_errors(object, &row->live.spread);
 	for (size_t i = 0; i < row->pair_count; i++) {
 		const struct lt_pair *pair = &report->model->pairs[row->first_pair + i];
 		json_t *share = json_object();
@@ -280,6 +311,8 @@ static json_t *make_site(const struct lt_report *report, const struct lt_row *ro
 		json_object_set_new(share, "id", string(report->merge->processes[pair->process].id));
 		json_object_set_new(share, "bytes", number(pair->bytes));
 		json_object_set_new(share, "blocks", number(pair->blocks));
+		if (report->model->sampled)
+			set_errors(share, &report->model->spreads[pair->spread]);
 		json_array_append_new(processes, share);
 	}
 	json_object_set_new(object, "processes", processes);
@@ -290,13 +323,18 @@ static json_t *make_site(const struct lt_report *report, const struct lt_row *ro
 	json_object_set_new(object, "allocations", number(allocated.blocks));
 	json_object_set_new(object, "allocated_bytes", number(allocated.bytes));
 	json_object_set_new(object, "frees", number(row->leads ? site->frees : 0));
+	if (report->model->sampled)
+		json_object_set_new(object, "sampled_allocations", number(row->leads ? site->sampled : 0));
 	json_object_set_new(object, "temporary", number(row->leads ? site->temporary : 0));
 	json_object_set_new(object, "peak", row->leads ? make_amount(site->peak.bytes, site->peak.blocks) : make_amount(0, 0));
 	json_object_set_new(object, "startup", make_amount(site->startup.bytes, site->startup.blocks));
 	json_object_set_new(object, "r_garbage", row->kind == LT_KIND_REACHABLE ?
 		make_amount(site->r_garbage.bytes, site->r_garbage.blocks) : make_amount(0, 0));
 	json_object_set_new(object, "depth", number(stack.depth));
-	json_object_set_new(object, "growth_per_task", make_growth(growth->tasks, lt_growth_bytes(growth), lt_growth_blocks(growth)));
+	grown = make_growth(growth->tasks, lt_growth_bytes(growth), lt_growth_blocks(growth));
+	if (report->model->sampled)
+		set_growth_errors(grown, lt_growth_bytes_error(growth), lt_growth_blocks_error(growth));
+	json_object_set_new(object, "growth_per_task", grown);
 	json_object_set_new(object, "tasks", number(growth->all_tasks));
 	json_object_set_new(object, "cut", json_boolean(site->flags & LEAKTRACE_SITE_CUT));
 	json_object_set_new(object, "r_cut", json_boolean(site->flags & LEAKTRACE_SITE_R_CUT));
@@ -310,7 +348,8 @@ static json_t *make_group(const struct lt_report *report, const struct lt_group 
 {
 	const struct lt_intern *intern = report->merge->intern;
 	enum lt_by by = report->options->by;
-	json_t *object = json_object(), *processes = json_array();
+	json_t *object = json_object(), *processes = json_array(), *grown;
+	struct lt_estimate whole = group->native;
 
 	json_object_set_new(object, "rank", number(rank));
 	json_object_set_new(object, "by", string(lt_by_names[by]));
@@ -320,14 +359,20 @@ static json_t *make_group(const struct lt_report *report, const struct lt_group 
 
 		json_object_update_new(object, make_call(intern, &node));
 	}
-	json_object_set_new(object, "bytes", number(lt_add(group->native.bytes, group->r_heap.bytes)));
-	json_object_set_new(object, "blocks", number(lt_add(group->native.blocks, group->r_heap.blocks)));
-	json_object_set_new(object, "native", make_amount(group->native.bytes, group->native.blocks));
-	json_object_set_new(object, "r_heap", make_amount(group->r_heap.bytes, group->r_heap.blocks));
+	lt_estimate_add(&whole, &group->r_heap);
+	json_object_set_new(object, "bytes", number(whole.bytes));
+	json_object_set_new(object, "blocks", number(whole.blocks));
+	if (report->model->sampled)
+		set_errors(object, &whole.spread);
+	json_object_set_new(object, "native", make_estimate(report->model->sampled, &group->native));
+	json_object_set_new(object, "r_heap", make_estimate(report->model->sampled, &group->r_heap));
 	json_object_set_new(object, "sites", number(group->sites));
-	json_object_set_new(object, "growth_per_task", make_growth(group->has_growth, group->growth_bytes, group->growth_blocks));
+	grown = make_growth(group->has_growth, group->growth_bytes, group->growth_blocks);
+	if (report->model->sampled)
+		set_growth_errors(grown, sqrt(group->growth_bytes_variance), sqrt(group->growth_blocks_variance));
+	json_object_set_new(object, "growth_per_task", grown);
 	for (size_t i = 0; i < group->process_count; i++) {
-		json_t *share = make_amount(group->amounts[i].bytes, group->amounts[i].blocks);
+		json_t *share = make_estimate(report->model->sampled, &group->amounts[i]);
 
 		json_object_set_new(share, "id", string(report->merge->processes[group->processes[i]].id));
 		json_array_append_new(processes, share);
@@ -347,6 +392,8 @@ static json_t *make_block(const struct lt_report *report, const struct lt_live_b
 	snprintf(address, sizeof address, "0x%" PRIx64, block->address);
 	json_object_set_new(object, "address", string(address));
 	json_object_set_new(object, "size", number(block->size));
+	if (report->model->sampled)
+		json_object_set_new(object, "weight", number(lt_block_weight(report->model, block)));
 	json_object_set_new(object, "depth", number(stack->depth));
 	json_object_set_new(object, "function", function ? string(lt_frame_name(function)) : json_null());
 	json_object_set_new(object, "kind", string(lt_kind_names[block->kind]));
@@ -394,7 +441,7 @@ void lt_render_json(struct lt_report *report, FILE *out)
 		if (report->merge->processes[i].loaded && lt_model_selected(report->model, i))
 			emit(out, processes++ ? ",\n" : "\n", make_process(report, &report->merge->processes[i]));
 	emit(out, "],\n\"totals\":", make_totals(report));
-	emit(out, ",\n\"r_garbage\":", make_amount(report->model->r_garbage.bytes, report->model->r_garbage.blocks));
+	emit(out, ",\n\"r_garbage\":", make_estimate(report->model->sampled, &report->model->r_garbage));
 	emit(out, ",\n\"suppressions\":", make_suppressions(report->options->suppressions));
 	if (report->options->by != LT_BY_SITE) {
 		size_t groups = lt_report_shown(report, report->group_count);
@@ -422,14 +469,19 @@ json_t *lt_json_string(const char *bytes)
 	return string_or_null(bytes);
 }
 
-json_t *lt_json_amount(const struct lt_amount *amount)
+json_t *lt_json_estimate(bool sampled, const struct lt_estimate *estimate)
 {
-	return make_amount(amount->bytes, amount->blocks);
+	return make_estimate(sampled, estimate);
 }
 
 json_t *lt_json_growth(bool known, double bytes, double blocks)
 {
 	return make_growth(known, bytes, blocks);
+}
+
+void lt_json_growth_errors(json_t *growth, double bytes, double blocks)
+{
+	set_growth_errors(growth, bytes, blocks);
 }
 
 json_t *lt_json_session(const struct lt_report *report)

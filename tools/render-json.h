@@ -11,8 +11,11 @@
 
 /* Null for NULL and "". */
 json_t *lt_json_string(const char *bytes);
-json_t *lt_json_amount(const struct lt_amount *amount);
+/* With `sampled` also the standard errors. */
+json_t *lt_json_estimate(bool sampled, const struct lt_estimate *estimate);
 json_t *lt_json_growth(bool known, double bytes, double blocks);
+/* Adds standard errors, if `growth` is not null. */
+void lt_json_growth_errors(json_t *growth, double bytes, double blocks);
 json_t *lt_json_session(const struct lt_report *report);
 json_t *lt_json_native(const struct lt_stack *stack);
 json_t *lt_json_r(const struct lt_intern *intern, uint32_t r);

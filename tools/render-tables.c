@@ -28,10 +28,29 @@ static char *group_name(const struct lt_report *report, const struct lt_group *g
 	return lt_xstrdup(group->name);
 }
 
+/* The error of the bytes has a column of its own. */
+static void print_title(FILE *out, const char *bytes, bool sampled)
+{
+	fprintf(out, "%16s", bytes);
+	if (sampled)
+		fprintf(out, "%14s", "std. error");
+	fprintf(out, "%12s", "blocks");
+}
+
+static void print_estimate(FILE *out, const struct lt_estimate *estimate, bool sampled)
+{
+	char number[LT_OUT_NUMBER];
+
+	fprintf(out, "%16s", lt_out_count(number, estimate->bytes));
+	if (sampled)
+		fprintf(out, "%14s", lt_out_rounded(number, lt_standard_error(estimate->spread.bytes)));
+	fprintf(out, "%12s", lt_out_count(number, estimate->blocks));
+}
+
 void lt_render_text_groups(struct lt_report *report, FILE *out)
 {
 	size_t shown = lt_report_shown(report, report->group_count);
-	bool growth = false, heap = false;
+	bool growth = false, heap = false, sampled = report->model->sampled;
 	char number[LT_OUT_NUMBER];
 
 	for (size_t i = 0; i < report->group_count; i++) {
@@ -45,9 +64,9 @@ void lt_render_text_groups(struct lt_report *report, FILE *out)
 	fprintf(out, "%5s", "");
 	if (growth)
 		fprintf(out, "%14s", "growth");
-	fprintf(out, "%16s%12s", "bytes", "blocks");
+	print_title(out, "bytes", sampled);
 	if (heap)
-		fprintf(out, "%16s%12s", "R heap bytes", "blocks");
+		print_title(out, "R heap bytes", sampled);
 	fprintf(out, "%7s%7s  %s\n", "sites", "procs", lt_by_names[report->options->by]);
 	for (size_t i = 0; i < shown; i++) {
 		const struct lt_group *group = &report->groups[i];
@@ -56,12 +75,9 @@ void lt_render_text_groups(struct lt_report *report, FILE *out)
 		fprintf(out, "%4zu.", i + 1);
 		if (growth)
 			fprintf(out, "%14s", group->has_growth ? lt_out_mean(number, group->growth_bytes) : "-");
-		fprintf(out, "%16s", lt_out_count(number, group->native.bytes));
-		fprintf(out, "%12s", lt_out_count(number, group->native.blocks));
-		if (heap) {
-			fprintf(out, "%16s", lt_out_count(number, group->r_heap.bytes));
-			fprintf(out, "%12s", lt_out_count(number, group->r_heap.blocks));
-		}
+		print_estimate(out, &group->native, sampled);
+		if (heap)
+			print_estimate(out, &group->r_heap, sampled);
 		fprintf(out, "%7" PRIu64 "%7zu  ", group->sites, group->process_count);
 		lt_out_safe(out, name);
 		fputc('\n', out);
@@ -91,8 +107,10 @@ void lt_render_text_blocks(struct lt_report *report, FILE *out)
 	uint32_t current = UINT32_MAX;
 	char number[LT_OUT_NUMBER];
 
-	fprintf(out, "%-18s %12s %6s  %-34s %-9s %-14s %6s  %s\n", "address", "size", "depth", "function", "kind", "process", "task",
-		"R call");
+	fprintf(out, "%-18s %12s ", "address", "size");
+	if (report->model->sampled)
+		fprintf(out, "%10s ", "weight");
+	fprintf(out, "%6s  %-34s %-9s %-14s %6s  %s\n", "depth", "function", "kind", "process", "task", "R call");
 	for (size_t i = 0; i < report->model->block_count && shown < limit; i++) {
 		const struct lt_live_block *block = &report->model->blocks[i];
 		const struct lt_row *row = &report->model->rows[block->site];
@@ -110,7 +128,10 @@ void lt_render_text_blocks(struct lt_report *report, FILE *out)
 		}
 		function = lt_stack_function(&stack);
 		call = site->r ? lt_report_call(intern, &intern->rframes[site->r]) : lt_xstrdup("-");
-		fprintf(out, "0x%-16" PRIx64 " %12" PRIu64 " %6u  ", block->address, block->size, stack.depth);
+		fprintf(out, "0x%-16" PRIx64 " %12" PRIu64 " ", block->address, block->size);
+		if (report->model->sampled)
+			fprintf(out, "%10" PRIu64 " ", lt_block_weight(report->model, block));
+		fprintf(out, "%6u  ", stack.depth);
 		lt_out_cell(out, function ? lt_frame_name(function) : "(no stack)", 34, 1);
 		fprintf(out, " %-9s %-6s %-7" PRIu32 " ", lt_kind_names[block->kind], lt_lineage_role(process),
 			process->record.key.pid);

@@ -149,6 +149,16 @@ static const char *plural(uint64_t number)
 	return number == 1 ? "" : "s";
 }
 
+static const char *estimated_bytes(char *buffer, const struct lt_estimate *estimate)
+{
+	return lt_out_estimate(buffer, estimate->bytes, lt_standard_error(estimate->spread.bytes));
+}
+
+static const char *estimated_blocks(char *buffer, const struct lt_estimate *estimate)
+{
+	return lt_out_estimate(buffer, estimate->blocks, lt_standard_error(estimate->spread.blocks));
+}
+
 void lt_render_text_stacks(struct lt_report *report, const struct lt_site *site, FILE *out)
 {
 	struct lines native = {0}, r = {0};
@@ -186,13 +196,15 @@ static void render_site(struct lt_report *report, const struct lt_row *row, FILE
 	const struct lt_site *site = &report->model->sites[row->site];
 	const struct lt_growth *grown = lt_row_growth(report->model, row);
 	LT_AUTO_FREE char *processes = process_list(report, row);
-	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER], growth[LT_OUT_NUMBER], growth_blocks[LT_OUT_NUMBER];
+	char bytes[LT_OUT_ESTIMATE], blocks[LT_OUT_ESTIMATE], growth[LT_OUT_ESTIMATE], growth_blocks[LT_OUT_ESTIMATE];
 
-	fprintf(out, "%4" PRIu32 ".  %s bytes in %s block%s", row->rank, lt_out_count(bytes, row->live.bytes),
-		lt_out_count(blocks, row->live.blocks), plural(row->live.blocks));
+	fprintf(out, "%4" PRIu32 ".  %s bytes in %s block%s", row->rank, estimated_bytes(bytes, &row->live),
+		estimated_blocks(blocks, &row->live), plural(row->live.blocks));
 	if (grown->bytes)
-		fprintf(out, ", +%s bytes (%s block%s) per task", lt_out_mean(growth, lt_growth_bytes(grown)),
-			lt_out_mean(growth_blocks, lt_growth_blocks(grown)), lt_growth_blocks(grown) == 1 ? "" : "s");
+		fprintf(out, ", +%s bytes (%s block%s) per task",
+			lt_out_estimated_mean(growth, lt_growth_bytes(grown), lt_growth_bytes_error(grown)),
+			lt_out_estimated_mean(growth_blocks, lt_growth_blocks(grown), lt_growth_blocks_error(grown)),
+			lt_growth_blocks(grown) == 1 ? "" : "s");
 	else if (grown->tasks)
 		fputs(", no growth", out);
 	fprintf(out, "; %s; %s\n", lt_kind_names[row->kind], processes);
@@ -212,15 +224,14 @@ static bool is_row(const struct lt_report *report, const struct lt_row *row)
 
 static void render_part(struct lt_report *report, bool r_heap, FILE *out)
 {
-	char number[LT_OUT_NUMBER], size[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER];
-	struct lt_amount total = {0, 0};
+	char number[LT_OUT_NUMBER], size[LT_OUT_NUMBER], error[LT_OUT_NUMBER], blocks[LT_OUT_ESTIMATE];
+	struct lt_estimate total = {0};
 	size_t count = 0, reachable = 0, shown = 0, limit;
 
 	for (size_t i = 0; i < report->row_count; i++) {
 		if (lt_row_r_heap(report->model, report->rows[i]) != r_heap)
 			continue;
-		total.bytes = lt_add(total.bytes, report->rows[i]->live.bytes);
-		total.blocks = lt_add(total.blocks, report->rows[i]->live.blocks);
+		lt_estimate_add(&total, &report->rows[i]->live);
 		if (is_row(report, report->rows[i]))
 			count++;
 		else
@@ -229,8 +240,11 @@ static void render_part(struct lt_report *report, bool r_heap, FILE *out)
 	if (!count && !reachable)
 		return;
 	limit = lt_report_shown(report, count);
-	fprintf(out, "%s: %s in %s block%s from %s site%s", r_heap ? "R heap" : "Native memory", lt_out_size(size, total.bytes),
-		lt_out_count(blocks, total.blocks), plural(total.blocks), lt_out_count(number, count + reachable), plural(count + reachable));
+	fprintf(out, "%s: %s", r_heap ? "R heap" : "Native memory", lt_out_size(size, total.bytes));
+	if (total.spread.bytes)
+		fprintf(out, " ± %s", lt_out_size(error, (uint64_t)fmin(lt_standard_error(total.spread.bytes), 1e18)));
+	fprintf(out, " in %s block%s from %s site%s", estimated_blocks(blocks, &total), plural(total.blocks),
+		lt_out_count(number, count + reachable), plural(count + reachable));
 	fputs(r_heap ? " (taken by R's own allocator; R keeps and reuses it)\n\n" : "\n\n", out);
 	for (size_t i = 0; i < report->row_count && shown < limit; i++) {
 		if (lt_row_r_heap(report->model, report->rows[i]) != r_heap || !is_row(report, report->rows[i]))
@@ -336,6 +350,15 @@ static void render_verdicts_missing(const struct lt_report *report, FILE *out)
 	}
 }
 
+/* Behind a column of numbers: " ± 1,234", or nothing. */
+static const char *error_of_bytes(char *buffer, const struct lt_estimate *estimate)
+{
+	char text[LT_OUT_ESTIMATE];
+	const char *mark = strstr(estimated_bytes(text, estimate), " ±");
+
+	return strcpy(buffer, mark ? mark : "");
+}
+
 /* Valgrind's summary, in its words. */
 static void render_summary(const struct lt_report *report, FILE *out)
 {
@@ -347,7 +370,7 @@ static void render_summary(const struct lt_report *report, FILE *out)
 		{LT_KIND_REACHABLE, "still reachable"}, {LT_KIND_UNKNOWN, "not classified"}, {LT_KIND_SUPPRESSED, "suppressed"},
 	};
 	uint64_t classified = 0, all = 0, exact = 0;
-	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_NUMBER], number[LT_OUT_NUMBER];
+	char bytes[LT_OUT_NUMBER], blocks[LT_OUT_ESTIMATE], number[LT_OUT_NUMBER];
 
 	for (uint32_t i = 0; i < report->merge->process_count; i++) {
 		const struct lt_process *process = &report->merge->processes[i];
@@ -366,23 +389,38 @@ static void render_summary(const struct lt_report *report, FILE *out)
 		fprintf(out, ", %s after a collection of R's garbage", lt_out_count(number, exact));
 	fputs(":\n", out);
 	for (size_t i = 0; i < sizeof lines / sizeof *lines; i++) {
-		const struct lt_amount *total = &report->model->totals[lines[i].kind];
+		const struct lt_estimate *total = &report->model->totals[lines[i].kind], *garbage = &report->model->r_garbage;
 
 		if (i < 4 || total->blocks)
-			fprintf(out, "  %-15s %15s bytes in %s block%s\n", lines[i].name, lt_out_count(bytes, total->bytes),
-				lt_out_count(blocks, total->blocks), plural(total->blocks));
-		if (lines[i].kind == LT_KIND_REACHABLE && report->model->r_garbage.blocks)
-			fprintf(out, "  %-15s %15s bytes in %s block%s, only from R objects that wait for their finalizers\n", "  of these",
-				lt_out_count(bytes, report->model->r_garbage.bytes), lt_out_count(blocks, report->model->r_garbage.blocks),
-				plural(report->model->r_garbage.blocks));
+			fprintf(out, "  %-15s %15s%s bytes in %s block%s\n", lines[i].name, lt_out_count(bytes, total->bytes),
+				error_of_bytes(number, total), estimated_blocks(blocks, total), plural(total->blocks));
+		if (lines[i].kind == LT_KIND_REACHABLE && garbage->blocks)
+			fprintf(out, "  %-15s %15s%s bytes in %s block%s, only from R objects that wait for their finalizers\n", "  of these",
+				lt_out_count(bytes, garbage->bytes), error_of_bytes(number, garbage), estimated_blocks(blocks, garbage),
+				plural(garbage->blocks));
 	}
+}
+
+/* Before any figure. */
+static void render_sampled(const struct lt_report *report, FILE *out)
+{
+	const struct lt_model *model = report->model;
+	char number[LT_OUT_NUMBER], least[LT_OUT_NUMBER], most[LT_OUT_NUMBER];
+
+	if (!model->sampled)
+		return;
+	fprintf(out, "Sampled: figures of %s process%s are estimates, from samples of one allocation in %s",
+		lt_out_count(number, model->sampled), model->sampled == 1 ? "" : "es", lt_out_size(least, model->sample_least));
+	if (model->sample_most != model->sample_least)
+		fprintf(out, " to %s", lt_out_size(most, model->sample_most));
+	fputs("; ± is the standard error\n", out);
 }
 
 /* Prints "what: figure (processes)" for a fault that some processes have. */
 static void render_missing(const struct lt_report *report, FILE *out)
 {
 	const struct lt_intern *intern = report->merge->intern;
-	uint64_t cut = 0, stopped = 0, dropped = 0, events = 0, unlisted = 0, full = 0, lost = 0, sampled = 0, no_stacks = 0;
+	uint64_t cut = 0, stopped = 0, dropped = 0, events = 0, unlisted = 0, full = 0, lost = 0, no_stacks = 0;
 	char number[LT_OUT_NUMBER];
 
 	for (uint32_t i = 0; i < report->merge->process_count; i++) {
@@ -397,7 +435,6 @@ static void render_missing(const struct lt_report *report, FILE *out)
 		unlisted = lt_add(unlisted, lt_add(record->dropped_blocks, process->verdict.dropped_blocks));
 		events = lt_add(events, record->dropped_events);
 		full += record->flags & LEAKTRACE_PROCESS_FULL ? 1 : 0;
-		sampled += record->flags & LEAKTRACE_PROCESS_SAMPLED ? 1 : 0;
 		no_stacks += record->flags & LEAKTRACE_PROCESS_NATIVE_STACKS ? 0 : 1;
 		if (record->flags & LEAKTRACE_PROCESS_R && !(record->flags & LEAKTRACE_PROCESS_R_STACKS)) {
 			fprintf(out, "Missing: R calls of %s %" PRIu32 ": ", lt_lineage_role(process), record->key.pid);
@@ -415,8 +452,6 @@ static void render_missing(const struct lt_report *report, FILE *out)
 		lt_out_safe(out, lt_intern_text(intern, note->text));
 		fputc('\n', out);
 	}
-	if (sampled)
-		fprintf(out, "Sampled: figures of %s process%s are estimates\n", lt_out_count(number, sampled), sampled == 1 ? "" : "es");
 	if (no_stacks)
 		fprintf(out, "Missing: native stacks of %s process%s\n", lt_out_count(number, no_stacks), no_stacks == 1 ? "" : "es");
 	count_cut(report, &cut, &stopped);
@@ -457,6 +492,7 @@ static void render_header(const struct lt_report *report, FILE *out)
 	}
 	fputc('\n', out);
 	render_roles(report, out);
+	render_sampled(report, out);
 	render_missing(report, out);
 	render_summary(report, out);
 	fputc('\n', out);

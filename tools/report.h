@@ -36,13 +36,14 @@ struct lt_group {
 	char *name;
 	/* Of --by=rcall: the call (0: no R call) and its parts. Of --by=process: its number. */
 	uint32_t call, namespace, file, line, process;
-	struct lt_amount native, r_heap;
+	struct lt_estimate native, r_heap;
 	uint64_t sites;
 	double growth_bytes, growth_blocks; /* per task: the sum of its sites' */
 	double growth_total;
+	double growth_bytes_variance, growth_blocks_variance;
 	bool has_growth;
 	uint32_t *processes; /* sorted */
-	struct lt_amount *amounts;
+	struct lt_estimate *amounts;
 	size_t process_count, process_room;
 };
 

@@ -233,13 +233,10 @@ static bool builtin_counts(const struct lt_model *model, const struct lt_row *ro
 
 static void hit(struct lt_model *model, struct lt_suppression *rule, const struct lt_row *row)
 {
-	struct lt_amount *total = &model->totals[LT_KIND_SUPPRESSED];
-
 	rule->sites++;
 	rule->hits.bytes = lt_add(rule->hits.bytes, row->live.bytes);
 	rule->hits.blocks = lt_add(rule->hits.blocks, row->live.blocks);
-	total->bytes = lt_add(total->bytes, row->live.bytes);
-	total->blocks = lt_add(total->blocks, row->live.blocks);
+	lt_estimate_add(&model->totals[LT_KIND_SUPPRESSED], &row->live);
 }
 
 void lt_suppress_rows(struct lt_suppressions *suppressions, struct lt_symbols *symbols, struct lt_model *model)

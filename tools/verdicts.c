@@ -30,6 +30,19 @@ enum lt_kind lt_verdict_kind(uint32_t flags)
 	return LT_KIND_UNKNOWN;
 }
 
+struct lt_estimate lt_split_whole(const struct lt_split *split)
+{
+	struct lt_estimate whole = {0};
+
+	for (unsigned kind = 0; split && kind < LT_KIND_COUNT; kind++) {
+		const struct lt_estimate part = lt_split_part(split, kind);
+
+		if (kind != LT_KIND_UNKNOWN)
+			lt_estimate_add(&whole, &part);
+	}
+	return whole;
+}
+
 bool lt_verdict_better(const struct lt_found_verdict *a, const struct lt_found_verdict *b)
 {
 	if (!a->record.state || !b->record.state)

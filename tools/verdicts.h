@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "estimate.h"
 #include "kind.h"
 #include "reader.h"
 
@@ -21,12 +22,29 @@ struct lt_found_verdict {
 	bool own; /* in the process's dump, on its end; else in a snapshot file */
 };
 
-/* What a process's site holds, by kind; what is not in it has no kind. */
+#define LT_SPLIT_GARBAGE LT_KIND_COUNT /* of all kinds, what is held only by R garbage */
+#define LT_SPLIT_PARTS (LT_KIND_COUNT + 1)
+
+/* What a process's site holds, by kind; what is not in it has no kind. Of a sampled process, `unknown` is what was listed without
+ * one: so it is known what that rests on. */
 struct lt_split {
 	struct {
 		uint64_t bytes, blocks;
-	} kinds[LT_KIND_COUNT], garbage; /* garbage: of these, held only by R garbage */
+	} sums[LT_SPLIT_PARTS];
+	struct lt_spread *spreads; /* of each of these; NULL: exact */
 };
+
+static inline struct lt_estimate lt_split_part(const struct lt_split *split, unsigned part)
+{
+	struct lt_estimate estimate = {.bytes = split->sums[part].bytes, .blocks = split->sums[part].blocks};
+
+	if (split->spreads)
+		estimate.spread = split->spreads[part];
+	return estimate;
+}
+
+/* All that has a kind but unknown. NULL: nothing. */
+struct lt_estimate lt_split_whole(const struct lt_split *split);
 
 /* The verdict of process `local` in the dump that counts most there; state 0 if there is none. */
 struct leaktrace_verdict lt_verdict_of(const struct lt_dump *dump, uint32_t local);

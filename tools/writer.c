@@ -161,14 +161,13 @@ static void take_site(void *data, const struct leaktrace_site *site, const struc
 
 	/* As of the snapshot: what it did not find is taken for freed. */
 	if (writer->merge->processes[site->process].alone) {
-		uint64_t blocks = 0, bytes = 0;
+		uint64_t sample_bytes = lt_sample_bytes(&writer->merge->processes[site->process].record);
+		struct lt_estimate live = lt_split_whole(split);
 
-		for (int kind = 0; split && kind < LT_KIND_COUNT; kind++) {
-			blocks = lt_add(blocks, split->kinds[kind].blocks);
-			bytes = lt_add(bytes, split->kinds[kind].bytes);
-		}
-		copy.frees = copy.allocations > blocks ? copy.allocations - blocks : 0;
-		copy.freed_bytes = copy.allocated_bytes > bytes ? copy.allocated_bytes - bytes : 0;
+		copy.frees = copy.allocations > live.blocks ? copy.allocations - live.blocks : 0;
+		copy.freed_bytes = copy.allocated_bytes > live.bytes ? copy.allocated_bytes - live.bytes : 0;
+		copy.variance_blocks = (uint64_t)live.spread.blocks;
+		copy.variance_bytes = (uint64_t)(live.spread.bytes / lt_sample_square(sample_bytes));
 	}
 	PUT(writer, LEAKTRACE_CHUNK_SITES, copy);
 }

@@ -24,6 +24,8 @@
  * Changelog (minor: what a reader may skip; major: what it may not):
  *   1.0  first version.
  *   1.1  leak kinds: VERDICTS chunks, leaktrace_block.flags, snapshot files (LEAKTRACE_HEADER_SNAPSHOT).
+ *   1.2  sampling: figures of a process with LEAKTRACE_PROCESS_SAMPLED are scaled, see leaktrace_sample_weight(); of a site
+ *        `sampled`, variance_blocks, variance_bytes.
  */
 #ifndef LEAKTRACE_DUMP_FORMAT_H
 #define LEAKTRACE_DUMP_FORMAT_H
@@ -34,7 +36,7 @@
 
 #define LEAKTRACE_DUMP_MAGIC "LEAKTRC\n"
 #define LEAKTRACE_DUMP_MAJOR 1
-#define LEAKTRACE_DUMP_MINOR 1
+#define LEAKTRACE_DUMP_MINOR 2
 #define LEAKTRACE_DUMP_ENDIAN 0x01020304u
 #define LEAKTRACE_DUMP_SUFFIX ".ltd"
 #define LEAKTRACE_SNAPSHOT_SUFFIX ".lts"
@@ -63,7 +65,7 @@ enum leaktrace_process_flag {
 	LEAKTRACE_PROCESS_R = 1u << 0,             /* an R runtime was found in the image */
 	LEAKTRACE_PROCESS_R_STACKS = 1u << 1,      /* R call stacks are recorded */
 	LEAKTRACE_PROCESS_NATIVE_STACKS = 1u << 2, /* native stacks are recorded */
-	LEAKTRACE_PROCESS_SAMPLED = 1u << 3,       /* figures are scaled samples, see sample_bytes */
+	LEAKTRACE_PROCESS_SAMPLED = 1u << 3,       /* figures are scaled samples of sample_bytes, see leaktrace_sample_weight() */
 	LEAKTRACE_PROCESS_FORK_TASK = 1u << 4,     /* a forked worker that got no task by R_Unserialize: its whole life until
 	                                              its R_Serialize is task 1; blocks of task 0 are that task's */
 	LEAKTRACE_PROCESS_FULL = 1u << 5,          /* the file reached max_size, or the disk was full: see dropped_* */
@@ -82,7 +84,8 @@ struct leaktrace_key {
 static_assert(sizeof(struct leaktrace_key) == 24, "on-disk size");
 
 /* All that is known of a process image. Counters are stored relaxed and may be one operation apart after a kill;
- * allocations and frees in total are the sums over SITES. */
+ * allocations and frees in total are the sums over SITES. In a SAMPLED process live_*, peak_live_bytes and inherited_* are
+ * scaled; dropped_* count what was to be recorded, one by one; unknown_frees is 0. */
 struct leaktrace_process {
 	struct leaktrace_key key;
 	struct leaktrace_key parent;      /* nearest traced ancestor; for an exec'd image its predecessor in the same PID */
@@ -99,7 +102,7 @@ struct leaktrace_process {
 	int32_t end_code;
 	uint32_t r_version;  /* 40202 is R 4.2.2; 0: no R */
 	uint32_t depth;      /* option depth */
-	uint64_t sample_bytes; /* option sample; 0: exact */
+	uint64_t sample_bytes; /* option sample, at most LEAKTRACE_SAMPLE_MAX; 0: exact */
 	uint64_t max_size;     /* option max_size, bytes */
 	uint64_t first_site;   /* lowest site id of this image; a fork child's inherited blocks have lower ones */
 	uint64_t tasks;        /* tasks completed (R_Serialize in a worker, leaktrace_task_end) */
@@ -225,7 +228,9 @@ enum leaktrace_site_flag {
  * allocation, as in Valgrind.
  * live blocks = allocations - frees, live bytes = allocated_bytes - freed_bytes.
  * live at the process's peak: peak_blocks, peak_bytes if peak_seen == process.peak_seq, else the present live figures.
- * Live by birth: blocks born outside any task are in startup_*, those of task t (from 1) in epoch[(t-1) >> epoch_shift]. */
+ * Live by birth: blocks born outside any task are in startup_*, those of task t (from 1) in epoch[(t-1) >> epoch_shift].
+ * In a SAMPLED process a recorded block of s bytes counts as w = leaktrace_sample_weight(s, sample_bytes) blocks and s*w bytes
+ * in all of these; `sampled` and variance_* are 0 in others. */
 struct leaktrace_site {
 	uint32_t id;
 	uint32_t process; /* merged files only */
@@ -240,8 +245,11 @@ struct leaktrace_site {
 	struct {
 		uint64_t blocks, bytes;
 	} epoch[LEAKTRACE_EPOCHS];
-	uint64_t reserved[3];
+	uint64_t sampled; /* allocations that were recorded, each counted once */
+	/* Of the live figures: sums of leaktrace_sample_variance_*() over the recorded blocks that live. */
+	uint64_t variance_blocks, variance_bytes;
 };
+static_assert(offsetof(struct leaktrace_site, sampled) == 232, "on-disk offset");
 static_assert(sizeof(struct leaktrace_site) == 256, "on-disk size");
 
 /* Leak kinds, in Valgrind's words. */
@@ -263,7 +271,7 @@ enum leaktrace_block_flag {
 
 struct leaktrace_block {
 	uint64_t address;
-	uint64_t size; /* bytes, as asked for */
+	uint64_t size; /* bytes, as asked for; in a SAMPLED process it stands for leaktrace_sample_weight() blocks of this size */
 	uint32_t site;
 	uint32_t task; /* 0: outside any task */
 	uint32_t process; /* merged files only */
@@ -308,7 +316,7 @@ struct leaktrace_verdict {
 	uint64_t scanned_bytes;    /* memory looked at for pointers */
 	struct {
 		uint64_t blocks, bytes;
-	} kinds[LEAKTRACE_KINDS]; /* by enum leaktrace_kind, of blocks born in this image */
+	} kinds[LEAKTRACE_KINDS]; /* by enum leaktrace_kind, of blocks born in this image; scaled in a SAMPLED process */
 	uint64_t reserved[6];
 };
 static_assert(sizeof(struct leaktrace_verdict) == 208, "on-disk size");
@@ -316,7 +324,7 @@ static_assert(sizeof(struct leaktrace_verdict) == 208, "on-disk size");
 /* What a fork child still holds of its ancestors' blocks: `site` is an id in the image that made the block. That is
  * forked_from if site >= its first_site, else forked_from's forked_from, and so on. */
 struct leaktrace_inherited {
-	uint64_t blocks, bytes;
+	uint64_t blocks, bytes; /* scaled in a SAMPLED process */
 	uint32_t site;
 	uint32_t process; /* merged files only */
 };
@@ -339,5 +347,91 @@ struct leaktrace_event {
 	uint32_t process; /* merged files only */
 };
 static_assert(sizeof(struct leaktrace_event) == 32, "on-disk size");
+
+/* Sampling. Of a process with sample_bytes T a block of s bytes (0 counts as 1) is recorded with probability 1/w, w an integer:
+ * 1 if s >= T, else the least that is not below 1/(1 - exp(-s/T)). So it is a Poisson process over bytes, one point in T on
+ * average, thinned out a little where a block's own weight is no integer. A recorded block counts as w blocks of s bytes: sums
+ * are integers and without bias, and what an allocation added its free takes away again, by its size alone.
+ *
+ * Both sides must agree on each bit, and one of them has no floating point. For x = s/T
+ *   1/(1 - exp(-x)) = 1/x + 1/2 + g(x),  g(x) = x/12 - x^3/720 + x^5/30240 - x^7/1209600 + x^9/47900160 - ...
+ * where 0 < g(x) < 1/12 for x < 1. 1/x + 1/2 is the fraction (2T + s)/2s, taken exactly; g is good to 2^-30. */
+#define LEAKTRACE_SAMPLE_MAX (UINT64_C(1) << 40) /* largest T; a larger one counts as this */
+
+/* a/b in units of 2^-32, rounded down; a <= b < 2^48. */
+static inline uint64_t leaktrace_sample_ratio(uint64_t a, uint64_t b)
+{
+	uint64_t high = (a << 16) / b, rest = (a << 16) % b;
+
+	return high << 16 | (rest << 16) / b;
+}
+
+/* g(s/T) in units of 2^-32. */
+static inline uint64_t leaktrace_sample_series(uint64_t size, uint64_t sample_bytes)
+{
+	uint64_t x = leaktrace_sample_ratio(size, sample_bytes), square = x * x >> 32, sum = 90;
+
+	sum = 3551 - (square * sum >> 32);
+	sum = 142029 - (square * sum >> 32);
+	sum = 5965232 - (square * sum >> 32);
+	sum = 357913941 - (square * sum >> 32);
+	return x * sum >> 32;
+}
+
+/* w. 1 where sample_bytes is 0: all is recorded. */
+static inline uint64_t leaktrace_sample_weight(uint64_t size, uint64_t sample_bytes)
+{
+	uint64_t weight, gap;
+
+	size = size ? size : 1;
+	sample_bytes = sample_bytes < LEAKTRACE_SAMPLE_MAX ? sample_bytes : LEAKTRACE_SAMPLE_MAX;
+	if (size >= sample_bytes)
+		return 1;
+	weight = (2 * sample_bytes + size) / (2 * size) + 1;
+	/* From 1/x + 1/2 up to this integer, in units of 2s: mostly more than any g(x). */
+	gap = 2 * size * weight - (2 * sample_bytes + size);
+	if (4 * gap >= size)
+		return weight;
+	return weight + (leaktrace_sample_series(size, sample_bytes) > leaktrace_sample_ratio(gap, 2 * size));
+}
+
+/* The points of the Poisson process hit a block with probability p = 1 - exp(-s/T); of those it hits, (1/p)/w are to be kept:
+ * those for which 32 random bits are below this number, which is at most 2^32. */
+static inline uint64_t leaktrace_sample_thinning(uint64_t size, uint64_t sample_bytes)
+{
+	uint64_t weight = leaktrace_sample_weight(size, sample_bytes), gap, units, above;
+
+	size = size ? size : 1;
+	sample_bytes = sample_bytes < LEAKTRACE_SAMPLE_MAX ? sample_bytes : LEAKTRACE_SAMPLE_MAX;
+	if (size >= sample_bytes)
+		return UINT64_C(1) << 32;
+	/* w - 1/p, in units of 2^-32. */
+	gap = 2 * size * weight - (2 * sample_bytes + size);
+	units = ((gap / (2 * size)) << 32) + leaktrace_sample_ratio(gap % (2 * size), 2 * size);
+	above = leaktrace_sample_series(size, sample_bytes);
+	above = units > above ? units - above : 0;
+	return (UINT64_C(1) << 32) - (above + weight / 2) / weight;
+}
+
+/* What a recorded block adds to the variance of a number of blocks: w*(w-1), at most 2^56. */
+static inline uint64_t leaktrace_sample_variance_blocks(uint64_t weight)
+{
+	return weight < UINT64_C(1) << 28 ? weight * (weight - 1) : UINT64_C(1) << 56;
+}
+
+/* variance_bytes is in squares of so many bytes. */
+static inline uint64_t leaktrace_sample_unit(uint64_t sample_bytes)
+{
+	sample_bytes = sample_bytes < LEAKTRACE_SAMPLE_MAX ? sample_bytes : LEAKTRACE_SAMPLE_MAX;
+	return sample_bytes >> 10 ? sample_bytes >> 10 : 1;
+}
+
+/* To that of a number of bytes: s*w * s*(w-1), below 2^24 units. */
+static inline uint64_t leaktrace_sample_variance_bytes(uint64_t size, uint64_t weight, uint64_t sample_bytes)
+{
+	uint64_t unit = leaktrace_sample_unit(sample_bytes);
+
+	return (size * weight / unit) * (size * (weight - 1) / unit);
+}
 
 #endif

@@ -5,6 +5,7 @@
  */
 #include "base/options.h"
 #include "base/text.h"
+#include "leaktrace/dump-format.h"
 #include <errno.h>
 #include <string.h>
 
@@ -73,8 +74,12 @@ static int set_one(const char *key, const char *value)
 			}
 		return -EINVAL;
 	}
-	if (!strcmp(key, "sample"))
-		return parse_size(value, &o->sample);
+	if (!strcmp(key, "sample")) {
+		if (parse_size(value, &size) || size > LEAKTRACE_SAMPLE_MAX)
+			return -EINVAL;
+		o->sample = size;
+		return 0;
+	}
 	if (!strcmp(key, "depth")) {
 		if (parse_size(value, &size) || size < 1 || size > LT_DEPTH_MAX)
 			return -EINVAL;

@@ -15,7 +15,7 @@ struct lt_options {
 	char dir[4000]; /* as given; empty: default */
 	char log[4000]; /* as given; empty: none */
 	enum lt_scope scope;
-	uint64_t sample;   /* bytes; 0: every allocation */
+	uint64_t sample;   /* bytes, at most LEAKTRACE_SAMPLE_MAX; 0: every allocation */
 	uint32_t depth;    /* native frames, 1 … LT_DEPTH_MAX */
 	uint64_t max_size; /* bytes */
 	bool verdict;

@@ -6,6 +6,7 @@
  */
 #include "dump/blocks.h"
 #include "base/arena.h"
+#include "base/options.h"
 #include "base/atomic.h"
 #include "base/sys.h"
 #include "dump/dump.h"
@@ -74,8 +75,9 @@ static bool write_block(const struct lt_block *block, void *arg)
 	struct writing *w = arg;
 	if (block->site < w->first_site) {
 		if (w->inherited) {
-			w->inherited[block->site].blocks++;
-			w->inherited[block->site].bytes += block->size;
+			uint64_t weight = leaktrace_sample_weight(block->size, lt_options.sample);
+			w->inherited[block->site].blocks += weight;
+			w->inherited[block->site].bytes += weight * block->size;
 		}
 		return true;
 	}

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "hooks/real.h"
 #include "trace/recording.h"
+#include "trace/sample.h"
 #include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,7 +39,7 @@ static inline bool ready(const void *function)
 	} while (0)
 
 /* Exact recording. */
-static void *exact_malloc(size_t size)
+static __attribute__((noinline)) void *exact_malloc(size_t size)
 {
 	if (lt_unlikely(lt_thread.depth))
 		return lt_real.malloc(size);
@@ -50,7 +51,7 @@ static void *exact_malloc(size_t size)
 	return block;
 }
 
-static void *exact_calloc(size_t n, size_t size)
+static __attribute__((noinline)) void *exact_calloc(size_t n, size_t size)
 {
 	if (lt_unlikely(!lt_recording()))
 		return lt_real.calloc(n, size);
@@ -76,7 +77,7 @@ static __attribute__((noinline)) void free_with_care(void *block)
 	lt_thread.depth--;
 }
 
-static void exact_free(void *block)
+static __attribute__((noinline)) void exact_free(void *block)
 {
 	if (lt_unlikely(!block))
 		return;
@@ -131,13 +132,56 @@ static void *do_realloc(void *old, size_t size, const void *hook)
 	return block;
 }
 
-static void *exact_realloc(void *old, size_t size)
+static __attribute__((noinline)) void *exact_realloc(void *old, size_t size)
 {
 	if (lt_unlikely(lt_bootstrap_owns(old)))
 		return leave_bootstrap(old, size, HOOK);
 	if (lt_unlikely(!lt_recording()))
 		return lt_real.realloc(old, size);
 	return do_realloc(old, size, HOOK);
+}
+
+/* Sampling. Most calls only count; the hook's caller is the caller of what they jump to. */
+#define JUMP_ON __attribute__((optimize("optimize-sibling-calls", "omit-frame-pointer")))
+
+static __attribute__((noinline)) void *sampled_malloc_slowly(size_t size)
+{
+	if (lt_unlikely(!lt_recording()))
+		return lt_real.malloc(size);
+	lt_thread.depth++;
+	void *block = lt_real.malloc(size);
+	if (lt_likely(block != NULL))
+		lt_record_alloc(block, size, HOOK);
+	lt_thread.depth--;
+	return block;
+}
+
+static JUMP_ON void *sampled_malloc(size_t size)
+{
+	return lt_likely(lt_sample_passes(size)) ? lt_real.malloc(size) : sampled_malloc_slowly(size);
+}
+
+static JUMP_ON void *sampled_calloc(size_t n, size_t size)
+{
+	size_t bytes;
+	if (lt_unlikely(__builtin_mul_overflow(n, size, &bytes)))
+		return lt_real.calloc(n, size);
+	return lt_likely(lt_sample_passes(bytes)) ? lt_real.calloc(n, size) : exact_calloc(n, size);
+}
+
+static JUMP_ON void *sampled_realloc(void *old, size_t size)
+{
+	if (lt_unlikely(lt_sample_may_have(old) || !lt_sample_passes(size)))
+		return exact_realloc(old, size);
+	return lt_real.realloc(old, size);
+}
+
+static JUMP_ON void sampled_free(void *block)
+{
+	if (lt_unlikely(*lt_sample_slot((uintptr_t)block)))
+		exact_free(block);
+	else
+		lt_real.free(block);
 }
 
 /* Before the constructor has run: the real functions may not be known yet, and nothing is recorded. */
@@ -198,6 +242,13 @@ void lt_hooks_switch(void)
 		return;
 	bool on = lt_load_relaxed(&lt_state) == LT_ON, active = on && lt_active;
 	lt_real_init();
+	if (active && lt_options.sample) {
+		lt_store_relaxed(&hooks.malloc, sampled_malloc);
+		lt_store_relaxed(&hooks.calloc, sampled_calloc);
+		lt_store_relaxed(&hooks.realloc, sampled_realloc);
+		lt_store_relaxed(&hooks.free, sampled_free);
+		return;
+	}
 	lt_store_relaxed(&hooks.malloc, active ? exact_malloc : lt_real.malloc);
 	lt_store_relaxed(&hooks.calloc, active ? exact_calloc : lt_real.calloc);
 	lt_store_relaxed(&hooks.realloc, on ? exact_realloc : real_realloc);

@@ -16,6 +16,7 @@
 #include "hooks/real.h"
 #include "trace/gate.h"
 #include "trace/record.h"
+#include "trace/sample.h"
 #include <stdlib.h>
 
 #define EXPORT __attribute__((visibility("default")))
@@ -90,8 +91,9 @@ static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 	{                                                                              \
 		REAL(name);                                                            \
 		lt_thread.last_block = 0;                                              \
+		uint64_t ahead = lt_thread.ahead;                                      \
 		void *block = real arguments;                                          \
-		if (block && lt_recording() && lt_thread.last_block != lt_veiled(block)) { \
+		if (block && lt_recording() && lt_thread.last_block != lt_veiled(block) && lt_thread.ahead == ahead) { \
 			lt_thread.depth++;                                             \
 			lt_record_alloc(block, size, __builtin_frame_address(0));      \
 			lt_thread.depth--;                                             \
@@ -104,7 +106,7 @@ static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 	EXPORT void name parameters                                \
 	{                                                          \
 		REAL(name);                                        \
-		if (block && lt_recording()) {                     \
+		if (block && lt_recording() && lt_sample_may_have(block)) { \
 			lt_thread.depth++;                         \
 			lt_record_free(block);                     \
 			lt_thread.depth--;                         \

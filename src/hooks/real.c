@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "r/elf.h"
+#include "trace/sample.h"
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,6 +106,7 @@ void *lt_bootstrap_alloc(size_t size, size_t alignment)
 			return NULL;
 		if (__atomic_compare_exchange_n(&bootstrap_used, &used, at + size, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
 			memcpy(lt_bootstrap + at - sizeof size, &size, sizeof size);
+			lt_sample_mark((uintptr_t)lt_bootstrap + at); /* its free must be looked at */
 			return lt_bootstrap + at;
 		}
 	}

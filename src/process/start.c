@@ -138,6 +138,7 @@ int lt_start_dump(const struct leaktrace_key *parent, const struct leaktrace_key
 	p->role = role;
 	p->flags |= LEAKTRACE_PROCESS_NATIVE_STACKS | (lt_r_present() ? LEAKTRACE_PROCESS_R : 0) |
 	            (lt_r_present() && !lt_r_note() ? LEAKTRACE_PROCESS_R_STACKS : 0);
+	p->flags |= lt_options.sample ? LEAKTRACE_PROCESS_SAMPLED : 0;
 	p->exe = string_ref(lt_identity.exe);
 	p->host = string_ref(lt_identity.host);
 	p->session = string_ref(lt_session.id);
@@ -148,6 +149,7 @@ int lt_start_dump(const struct leaktrace_key *parent, const struct leaktrace_key
 	p->start_ns = lt_sys_clock(CLOCK_REALTIME);
 	p->r_version = lt_r_version();
 	p->depth = lt_options.depth;
+	p->sample_bytes = lt_options.sample;
 	p->max_size = lt_options.max_size;
 	p->first_site = lt_site_first();
 	p->pid_namespace = lt_identity.pid_namespace;

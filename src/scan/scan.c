@@ -3,6 +3,7 @@
  * The order of a scan: sort and index the blocks; read the mappings; take away from the roots what is the tracer's, the
  * allocator's, and dead stacks; mark from roots and registers; judge what is left; add up.
  */
+#include "base/options.h"
 #include "base/arena.h"
 #include "base/sys.h"
 #include "scan/work.h"
@@ -29,8 +30,9 @@ static void count_kinds(struct lt_scan *scan)
 		const struct lt_scan_block *block = &scan->blocks[i];
 		if (block->site < scan->first_site)
 			continue;
-		scan->kinds[block->kind].blocks++;
-		scan->kinds[block->kind].bytes += block->size;
+		uint64_t weight = leaktrace_sample_weight(block->size, lt_options.sample);
+		scan->kinds[block->kind].blocks += weight;
+		scan->kinds[block->kind].bytes += weight * block->size;
 	}
 }
 

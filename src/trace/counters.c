@@ -3,6 +3,7 @@
  * The rarer part of the counters; see counters.h.
  */
 #include "trace/counters.h"
+#include "base/options.h"
 
 #define PENDING_BYTES 4096
 #define PENDING_BLOCKS 32
@@ -81,3 +82,44 @@ void lt_count_settle(void)
 			count_pending(lt_process, __atomic_exchange_n(&lt_stripes[i].pending, 0, __ATOMIC_RELAXED));
 }
 
+
+/* `sign` 1 or -1. */
+static void count_variance(struct leaktrace_site *site, uint64_t size, uint64_t weight, uint64_t sign)
+{
+	site->variance_blocks += sign * leaktrace_sample_variance_blocks(weight);
+	site->variance_bytes += sign * leaktrace_sample_variance_bytes(size, weight, lt_options.sample);
+}
+
+void lt_count_sampled_alloc(struct leaktrace_site *site, uint64_t size, uint32_t task, bool alone)
+{
+	uint64_t weight = leaktrace_sample_weight(size, lt_options.sample), bytes = weight * size;
+	lock_site(site, alone);
+	note_peak_before(site);
+	site->allocations += weight;
+	site->allocated_bytes += bytes;
+	site->sampled++;
+	count_variance(site, size, weight, 1);
+	count_birth(site, task, (int64_t)weight, (int64_t)bytes);
+	if (count_shared(lt_process, (int64_t)weight, (int64_t)bytes))
+		note_peak(site, lt_load_relaxed(&lt_process->peak_seq));
+	unlock_site(site, alone);
+}
+
+void lt_count_sampled_free(struct leaktrace_site *site, uint64_t size, uint32_t task, bool temporary, bool alone)
+{
+	uint64_t weight = leaktrace_sample_weight(size, lt_options.sample), bytes = weight * size;
+	if (!site) {
+		lt_add_relaxed(&lt_process->inherited_freed_blocks, weight);
+		lt_add_relaxed(&lt_process->inherited_freed_bytes, bytes);
+		return;
+	}
+	lock_site(site, alone);
+	note_peak_before(site);
+	site->frees += weight;
+	site->freed_bytes += bytes;
+	site->temporary += temporary ? weight : 0;
+	count_variance(site, size, weight, (uint64_t)-1);
+	count_birth(site, task, -(int64_t)weight, -(int64_t)bytes);
+	count_shared(lt_process, -(int64_t)weight, -(int64_t)bytes);
+	unlock_site(site, alone);
+}

@@ -127,4 +127,8 @@ static inline __attribute__((always_inline)) void count_free(struct leaktrace_si
 		lt_count_striped(-1, -(int64_t)size);
 }
 
+/* The same of a block of a sample, which counts as many. */
+void lt_count_sampled_alloc(struct leaktrace_site *site, uint64_t size, uint32_t task, bool alone);
+void lt_count_sampled_free(struct leaktrace_site *site, uint64_t size, uint32_t task, bool temporary, bool alone);
+
 #endif

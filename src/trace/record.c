@@ -8,6 +8,7 @@
 #include "trace/recording.h"
 #include "base/arena.h"
 #include "trace/modules.h"
+#include "trace/sample.h"
 #include <errno.h>
 
 int lt_state;
@@ -32,6 +33,7 @@ void lt_record_fork_child(void)
 		lt_scratches[i].busy = 0;
 	for (unsigned i = 0; i < LT_STRIPES; i++)
 		lt_stripes[i].pending = 0;
+	lt_sample_fork_child();
 }
 
 __attribute__((noinline)) bool lt_record_enter_slowly(void)
@@ -47,12 +49,25 @@ __attribute__((noinline)) bool lt_record_enter_slowly(void)
 
 void lt_record_settle(void)
 {
-	lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] && !lt_load_relaxed(&lt_code_unsure) && !lt_load_relaxed(&lt_live_odd_count) && !lt_options.check;
+	lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] && !lt_load_relaxed(&lt_code_unsure) && !lt_load_relaxed(&lt_live_odd_count) && !lt_options.check &&
+	                      !lt_options.sample;
 }
 
+static void freed(const struct lt_block *block, bool temporary)
+{
+	struct leaktrace_site *site = lt_site(block->site);
+	if (lt_unlikely(lt_options.sample))
+		lt_count_sampled_free(site, block->size, block->task, temporary, lt_gate_is_alone());
+	else
+		count_free(site, block->size, block->task, temporary, lt_gate_is_alone());
+}
+
+/* An entry whose block is no more: its free was not seen, or a failure leaves it out. */
 static __attribute__((noinline, cold)) void missed(const struct lt_block *block)
 {
-	count_free(lt_site(block->site), block->size, block->task, false, lt_gate_is_alone());
+	if (lt_options.sample)
+		lt_sample_unmark(block->address);
+	freed(block, false);
 }
 
 static void check_stack(const uintptr_t *hook, const struct lt_stack *stack)
@@ -117,6 +132,9 @@ static void insert(struct leaktrace_site *site, void *address, size_t size, bool
 		lt_live_remove(block.address, &old); /* its free was missed, and the entry would be wrong now */
 	} else if (lt_unlikely(lt_live_insert(&block, &old))) {
 		lt_add_relaxed(&lt_process->dropped_allocations, 1);
+	} else if (lt_unlikely(lt_options.sample)) {
+		lt_sample_mark(block.address);
+		lt_count_sampled_alloc(site, size, block.task, alone);
 	} else {
 		count_alloc(site, size, block.task, alone);
 	}
@@ -155,22 +173,29 @@ void lt_record_alloc(void *address, size_t size, const void *hook)
 {
 	if (lt_unlikely(!lt_active))
 		return;
-	if (lt_likely(enter()))
-		alloc_with_care(address, size, hook);
+	if (lt_likely(!lt_options.sample) || lt_sample_take(size)) {
+		if (lt_likely(enter()))
+			alloc_with_care(address, size, hook);
+		lt_gate_leave();
+	}
 	lt_thread.last_block = lt_veiled(address);
-	lt_gate_leave();
+	lt_thread.last_ahead = lt_thread.ahead;
 }
 
 void lt_record_free(void *address)
 {
 	struct lt_block block;
+	if (!lt_sample_may_have(address))
+		return;
 	if (lt_unlikely(!enter())) {
 	} else if (lt_likely(lt_live_remove((uintptr_t)address, &block))) {
-		bool temporary = lt_thread.last_block == lt_veiled(address);
+		bool temporary = lt_thread.last_block == lt_veiled(address) && lt_thread.last_ahead == lt_thread.ahead;
 		if (temporary)
 			lt_thread.last_block = 0;
-		count_free(lt_site(block.site), block.size, block.task, temporary, lt_gate_is_alone());
-	} else if (lt_active && lt_thread.last_deleted != lt_veiled(address)) {
+		if (lt_unlikely(lt_options.sample))
+			lt_sample_unmark(block.address);
+		freed(&block, temporary);
+	} else if (lt_active && !lt_options.sample && lt_thread.last_deleted != lt_veiled(address)) {
 		lt_add_relaxed(&lt_process->unknown_frees, 1);
 	}
 	lt_gate_leave();
@@ -180,8 +205,13 @@ void lt_record_take(void *address, struct lt_taken *taken)
 {
 	struct lt_block block;
 	taken->address = 0;
-	if (lt_likely(enter()) && lt_live_remove((uintptr_t)address, &block))
+	if (!lt_sample_may_have(address))
+		return;
+	if (lt_likely(enter()) && lt_live_remove((uintptr_t)address, &block)) {
 		*taken = (struct lt_taken){ block.address, block.size, block.site, block.task };
+		if (lt_options.sample)
+			lt_sample_unmark(block.address);
+	}
 	lt_gate_leave();
 }
 
@@ -190,8 +220,12 @@ void lt_record_put_back(const struct lt_taken *taken)
 	struct lt_block old, block = { taken->address, taken->size, taken->site, taken->task };
 	if (!taken->address)
 		return;
-	if (lt_likely(enter()) && lt_live_insert(&block, &old))
-		missed(&block); /* no memory for the table: it is lost to us */
+	if (lt_likely(enter())) {
+		if (lt_options.sample)
+			lt_sample_mark(block.address);
+		if (lt_live_insert(&block, &old))
+			missed(&block); /* no memory for the table: it is lost to us */
+	}
 	lt_gate_leave();
 }
 
@@ -201,6 +235,6 @@ void lt_record_taken_freed(const struct lt_taken *taken)
 	if (!taken->address)
 		return;
 	if (lt_likely(enter()))
-		missed(&block);
+		freed(&block, false);
 	lt_gate_leave();
 }

@@ -85,7 +85,7 @@ static inline __attribute__((always_inline)) bool lt_recording_alloc(void *addre
 		count_alloc(site, size, task, true);
 	else
 		lt_record_insert(site, address, size);
-	lt_thread.last_block = lt_veiled(address);
+	lt_thread.last_block = lt_veiled(address); /* last_ahead and `ahead` are the same for good */
 	lt_signal_fence();
 	lt_thread.gate--;
 	return true;

@@ -19,6 +19,11 @@ struct lt_thread {
 	/* Veiled addresses, or the scan for pointers would find them here. 0: none. */
 	uintptr_t last_block;   /* the last allocation that a hook has seen, for temporaries and for operator new above malloc;
 	                           0 also: freed */
+	uint64_t last_ahead;    /* `ahead` after it: no other allocation since */
+	/* Of sampling; see sample.c. */
+	uint64_t ahead;         /* bytes before the last one of the stretch; 0 without sampling */
+	uint64_t random;        /* 0: no seed yet, nor a stretch */
+	bool point;             /* the stretch ends with a point */
 	uintptr_t last_deleted; /* what operator delete above free has taken out already */
 };
 

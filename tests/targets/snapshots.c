@@ -117,7 +117,7 @@ SITE static void *held(void)
 	return block;
 }
 
-static __thread void *in_tls;
+static __thread void *volatile in_tls; /* never read: else the compiler leaves it out */
 
 /* The pointer is in a register that calls preserve, and nowhere else. */
 static void *hold_in_register(void *arg)

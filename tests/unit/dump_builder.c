@@ -12,7 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TYPES 10
+#define TYPES (LEAKTRACE_CHUNK_VERDICTS + 1)
 #define STRINGS_AT LEAKTRACE_HEADER_SIZE
 #define FIRST_SITE 1
 
@@ -148,6 +148,21 @@ void db_block(struct db *db, uint64_t address, uint64_t size, uint32_t site, uin
 	add(db, LEAKTRACE_CHUNK_BLOCKS, &block, sizeof block);
 }
 
+void db_judged_block(struct db *db, uint64_t address, uint64_t size, uint32_t site, uint32_t flags)
+{
+	struct leaktrace_block block = {.address = address, .size = size, .site = site, .flags = flags};
+
+	add(db, LEAKTRACE_CHUNK_BLOCKS, &block, sizeof block);
+}
+
+void db_verdict(struct db *db)
+{
+	struct leaktrace_verdict verdict = {.time_ns = db->process.end_ns, .trigger = LEAKTRACE_TRIGGER_END,
+					    .state = LEAKTRACE_VERDICT_DONE, .generation = 1};
+
+	add(db, LEAKTRACE_CHUNK_VERDICTS, &verdict, sizeof verdict);
+}
+
 void db_inherited(struct db *db, uint32_t site, uint64_t blocks, uint64_t bytes)
 {
 	struct leaktrace_inherited inherited = {.blocks = blocks, .bytes = bytes, .site = site};
@@ -210,6 +225,7 @@ void db_write(struct db *db, const char *path)
 		[LEAKTRACE_CHUNK_SITES] = sizeof(struct leaktrace_site), [LEAKTRACE_CHUNK_BLOCKS] = sizeof(struct leaktrace_block),
 		[LEAKTRACE_CHUNK_INHERITED] = sizeof(struct leaktrace_inherited),
 		[LEAKTRACE_CHUNK_EVENTS] = sizeof(struct leaktrace_event),
+		[LEAKTRACE_CHUNK_VERDICTS] = sizeof(struct leaktrace_verdict),
 	};
 	struct leaktrace_header header = {.magic = LEAKTRACE_DUMP_MAGIC, .major = LEAKTRACE_DUMP_MAJOR,
 					  .minor = LEAKTRACE_DUMP_MINOR, .endian = LEAKTRACE_DUMP_ENDIAN,

@@ -32,6 +32,10 @@ struct leaktrace_site *db_site(struct db *db, uint32_t native, uint32_t r);
 /* A site with `blocks` live blocks of `size` bytes, born outside any task. */
 struct leaktrace_site *db_live_site(struct db *db, uint32_t native, uint32_t r, uint64_t blocks, uint64_t size);
 void db_block(struct db *db, uint64_t address, uint64_t size, uint32_t site, uint32_t task);
+/* With what the verdict says of it. */
+void db_judged_block(struct db *db, uint64_t address, uint64_t size, uint32_t site, uint32_t flags);
+/* The process was classified at its end: its blocks are those of the verdict, too. */
+void db_verdict(struct db *db);
 void db_inherited(struct db *db, uint32_t site, uint64_t blocks, uint64_t bytes);
 void db_event(struct db *db, uint32_t type, uint32_t pid, int64_t value, int64_t time_ns, const char *text);
 

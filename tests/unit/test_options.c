@@ -95,8 +95,8 @@ static void sizes_take_a_unit(void **state)
 		{ "sample=5m", 5 << 20 },
 		{ "sample=2G", UINT64_C(2) << 30 },
 		{ "sample=1t", UINT64_C(1) << 40 },
-		{ "sample=18446744073709551615", UINT64_MAX },
-		{ "sample=16777215t", UINT64_C(16777215) << 40 },
+		{ "sample=1099511627776", UINT64_C(1) << 40 },
+		{ "sample=1024g", UINT64_C(1) << 40 },
 	};
 
 	for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
@@ -111,7 +111,8 @@ static void bad_value_is_told_once_and_changes_nothing(void **state)
 	static const char *const texts[] = {
 		"dir=",           "log=",          "scope=R",           "scope=",          "sample=",
 		"sample=k",       "sample=-1",     "sample=1kb",        "sample=1.5m",     "sample=18446744073709551616",
-		"sample=16777216t", "depth=0",     "depth=1025",        "depth=4294967297", "depth=abc",
+		"sample=16777216t", "sample=1025g", "sample=1099511627777",
+		"depth=0",        "depth=1025",    "depth=4294967297",  "depth=abc",
 		"max_size=255k",  "max_size=17g",  "max_size=",         "verdict=1",       "verdict=exit ",
 		"active=2",       "active=",       "active=yes",        "signals=10",
 	};

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Growth per task: a steady leak comes out exactly, start-up memory as nothing.
+ * Growth per task: a steady leak comes out exactly, or of samples without bias; start-up memory as nothing.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -8,6 +8,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+
+#include <math.h>
 
 #include "growth.h"
 
@@ -156,6 +158,94 @@ static void impossible_epoch_shift_does_no_harm(void **state)
 	assert_true(growth.tasks > 0);
 }
 
+#define INTERVAL (UINT64_C(512) << 10)
+
+static struct leaktrace_process sampled_worker(uint64_t tasks)
+{
+	struct leaktrace_process process = worker(tasks);
+
+	process.flags = LEAKTRACE_PROCESS_SAMPLED;
+	process.sample_bytes = INTERVAL;
+	return process;
+}
+
+/* Samples of `blocks` blocks that were born in an epoch and live. */
+static void add_samples(struct leaktrace_site *site, unsigned epoch, uint64_t blocks, uint64_t size)
+{
+	static uint64_t random = 88172645463325252;
+	uint64_t weight = leaktrace_sample_weight(size, INTERVAL), recorded = 0;
+
+	for (uint64_t i = 0; i < blocks; i++) {
+		random ^= random << 13;
+		random ^= random >> 7;
+		random ^= random << 17;
+		recorded += random % weight == 0;
+	}
+	site->sampled += recorded;
+	site->allocations += recorded * weight;
+	site->allocated_bytes += recorded * weight * size;
+	site->epoch[epoch].blocks += recorded * weight;
+	site->epoch[epoch].bytes += recorded * weight * size;
+	site->variance_blocks += recorded * leaktrace_sample_variance_blocks(weight);
+	site->variance_bytes += recorded * leaktrace_sample_variance_bytes(size, weight, INTERVAL);
+}
+
+/* Leaks of 100 blocks per task, 16 tasks: from hardly a sample to many. */
+static void leak_in_samples_is_unbiased_and_as_uncertain_as_said(void **state)
+{
+	static const uint64_t sizes[] = {500, 4000, 30000, 200000};
+	struct leaktrace_process process = sampled_worker(16);
+
+	for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+		double sum = 0, squares = 0, variance = 0, mean;
+		enum { RUNS = 2000 };
+
+		for (int run = 0; run < RUNS; run++) {
+			struct leaktrace_site site = {.epoch_shift = 1};
+			struct lt_growth growth = {0};
+
+			for (unsigned epoch = 0; epoch < 8; epoch++)
+				add_samples(&site, epoch, 200, sizes[i]);
+			lt_growth_add(&growth, &site, &process, 0);
+			sum += lt_growth_bytes(&growth);
+			squares += lt_growth_bytes(&growth) * lt_growth_bytes(&growth);
+			variance += lt_growth_bytes_error(&growth) * lt_growth_bytes_error(&growth);
+		}
+		mean = sum / RUNS;
+		variance /= RUNS;
+		/* Its first epoch is left out, which the error takes for a share of what lives. */
+		assert_true(fabs(mean - 100 * (double)sizes[i]) < 4 * sqrt(variance / RUNS));
+		assert_true(fabs((squares / RUNS - mean * mean) / variance - 1) < 0.25);
+	}
+}
+
+static void step_in_samples_beyond_chance_is_no_growth(void **state)
+{
+	struct leaktrace_process process = sampled_worker(8);
+	struct leaktrace_site site = {.epoch_shift = 0};
+	struct lt_growth growth = {0};
+
+	for (unsigned epoch = 0; epoch < 8; epoch++)
+		add_samples(&site, epoch, 20, 200000);
+	add_samples(&site, 5, 500, 200000);
+	lt_growth_add(&growth, &site, &process, 0);
+	assert_int_equal(growth.tasks, 6);
+	assert_true(fabs(lt_growth_blocks(&growth) - 20) < 5 * lt_growth_blocks_error(&growth));
+}
+
+static void growth_without_samples_has_no_error(void **state)
+{
+	struct leaktrace_process process = worker(16);
+	struct leaktrace_site site = leak(1, 16, 1, 1024);
+	struct lt_growth growth = {0};
+
+	site.allocations = 16;
+	site.allocated_bytes = 16384;
+	lt_growth_add(&growth, &site, &process, 0);
+	assert_true(lt_growth_bytes_error(&growth) == 0);
+	assert_true(lt_growth_blocks_error(&growth) == 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -169,6 +259,9 @@ int main(void)
 		cmocka_unit_test(forked_worker_killed_in_its_task_has_none),
 		cmocka_unit_test(mean_is_weighted_by_tasks),
 		cmocka_unit_test(impossible_epoch_shift_does_no_harm),
+		cmocka_unit_test(leak_in_samples_is_unbiased_and_as_uncertain_as_said),
+		cmocka_unit_test(step_in_samples_beyond_chance_is_no_growth),
+		cmocka_unit_test(growth_without_samples_has_no_error),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
