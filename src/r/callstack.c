@@ -21,7 +21,7 @@
 #include <string.h>
 
 #include "base/sys.h"
-#include "r/runtime.h"
+#include "r/watch.h"
 
 enum {
 	HEADS_MAX = 32,       /* f()()()… */
@@ -31,14 +31,12 @@ enum {
 
 static const char anonymous[] = "<anonymous>";
 
-/* Reads the first thread's identity once per thread; a fork child's only thread keeps what its parent's was. */
-static bool is_first_thread(void)
-{
-	static __thread signed char first __attribute__((tls_model("initial-exec")));
+__thread signed char lt_r_first_thread __attribute__((tls_model("initial-exec")));
 
-	if (lt_unlikely(!first))
-		first = lt_sys_gettid() == lt_sys_getpid() ? 1 : -1;
-	return first > 0;
+bool lt_r_ask_first_thread(void)
+{
+	lt_r_first_thread = lt_sys_gettid() == lt_sys_getpid() ? 1 : -1;
+	return lt_r_first_thread > 0;
 }
 
 static bool is_operator(const char *name)
@@ -62,11 +60,12 @@ static bool is_syntax(const char *name)
 	return false;
 }
 
-static const char *name_inner(const struct lt_r_node *head)
+static const char *name_inner(const struct lt_r_node *head, struct lt_r_watch *watch)
 {
 	for (unsigned i = 0; i < HEADS_MAX && lt_r_is(head, LT_R_CALL); i++, head = head->list.car) {
 		const char *name = lt_r_symbol_name(head->list.car);
 
+		lt_r_watch(watch, &head->list.car);
 		if (!name)
 			continue;
 		if (!is_operator(name))
@@ -74,34 +73,35 @@ static const char *name_inner(const struct lt_r_node *head)
 
 		/* pkg::f, x$f: the second argument */
 		const struct lt_r_node *arguments = head->list.cdr;
-		arguments = lt_r_is(arguments, LT_R_PAIRLIST) ? arguments->list.cdr : NULL;
-		name = lt_r_is(arguments, LT_R_PAIRLIST) ? lt_r_symbol_name(arguments->list.car) : NULL;
+		lt_r_watch(watch, &head->list.cdr);
+		if (!lt_r_is(arguments, LT_R_PAIRLIST))
+			return anonymous;
+		lt_r_watch(watch, &arguments->list.cdr);
+		arguments = arguments->list.cdr;
+		if (!lt_r_is(arguments, LT_R_PAIRLIST))
+			return anonymous;
+		lt_r_watch(watch, &arguments->list.car);
+		name = lt_r_symbol_name(arguments->list.car);
 		return name ? name : anonymous;
 	}
+	if (lt_r_is_node(head))
+		lt_r_watch(watch, &head->list.car);
 	return anonymous;
 }
 
-static const char *name_of(const struct lt_r_node *call)
+static const char *name_of(const struct lt_r_node *call, struct lt_r_watch *watch)
 {
 	if (!lt_r_is(call, LT_R_CALL))
 		return anonymous;
 
 	const struct lt_r_node *head = call->list.car;
 	const char *name = lt_r_symbol_name(head);
-	return lt_likely(name) ? name : name_inner(head);
+	return lt_likely(name) ? name : name_inner(head, watch);
 }
 
 enum place { ON_STACK, ON_NODE_STACK, IN_DATA, NOWHERE };
 
-struct walk {
-	const struct lt_r_layout *layout;
-	uintptr_t frame;         /* our own: below all contexts on the stack */
-	uintptr_t stack;         /* the last context on the stack */
-	uintptr_t node;          /* the last context on the interpreter's stack; at first its upper end */
-	uintptr_t node_low, node_high;
-};
-
-static enum place place_of(struct walk *walk, const char *context)
+static enum place place_of(struct lt_r_walk *walk, const char *context)
 {
 	uintptr_t at = (uintptr_t)context;
 
@@ -122,13 +122,13 @@ static enum place place_of(struct walk *walk, const char *context)
 	return NOWHERE;
 }
 
-static bool is_in_node_stack(const struct walk *walk, const void *pointer)
+static bool is_in_node_stack(const struct lt_r_walk *walk, const void *pointer)
 {
 	return (uintptr_t)pointer >= walk->node_low && (uintptr_t)pointer <= walk->node_high && !((uintptr_t)pointer & 7);
 }
 
 /* A function's context under this layout? NULL: yes, else what is wrong. */
-static const char *check_function(const struct walk *walk, const char *context)
+static const char *check_function(const struct lt_r_walk *walk, const char *context)
 {
 	const struct lt_r_layout *layout = walk->layout;
 	const struct lt_r_node *call = lt_r_field(context, layout->call), *function = lt_r_field(context, layout->callfun);
@@ -152,85 +152,109 @@ static const char *check_function(const struct walk *walk, const char *context)
 	return NULL;
 }
 
-static unsigned walk_contexts(struct walk *walk, const char *context, struct lt_r_call *calls, unsigned max, bool *cut)
+static enum lt_r_visit switch_off(const char *wrong)
 {
-	const struct lt_r_layout *layout = walk->layout;
-	const char *wrong = NULL;
-	bool careful = lt_r.probation || !(++lt_r.walks & 255);
-	unsigned n = 0;
-
-	for (bool innermost = true; context; innermost = false, context = lt_r_field(context, 0)) {
-		enum place place = place_of(walk, context);
-
-		if (place == NOWHERE && innermost) {
-			if (++lt_r.stale >= STALE_MAX)
-				lt_r_switch_off("R's contexts are not on the stack of the process's first thread", NULL, NULL);
-			return 0;
-		}
-		if (place == NOWHERE || (lt_r.probation && !lt_r_mapped(context, layout->size)) ||
-		    (place == IN_DATA && lt_r_field(context, 0))) {
-			wrong = "address";
-			break;
-		}
-
-		unsigned flags = *(const unsigned *)(context + layout->callflag);
-		if (flags & ~(unsigned)LT_R_CONTEXT_FLAGS) {
-			wrong = "type";
-			break;
-		}
-		if (!(flags & LT_R_CONTEXT_FUNCTION))
-			continue;
-		if (n == max) {
-			*cut = true;
-			break;
-		}
-		if (lt_unlikely(careful)) {
-			wrong = check_function(walk, context);
-			if (wrong)
-				break;
-		}
-		calls[n].call = name_of(lt_r_field(context, layout->call));
-		calls[n].namespace = lt_r_namespace_of(lt_r_field(context, layout->callfun));
-		lt_r_source_of(context, layout, walk->frame, lt_r.stack_top, &calls[n].file, &calls[n].line);
-		n++;
-	}
-	if (lt_unlikely(wrong != NULL)) {
-		lt_r_switch_off("R's contexts are not laid out as expected: ", wrong, NULL);
-		return 0;
-	}
-	if (lt_r.stale)
-		lt_r.stale = 0;
-	if (lt_unlikely(lt_r.probation && n) && !--lt_r.probation)
-		lt_r.node_limit = LT_R_NODE_LIMIT;
-	return n;
+	lt_r_switch_off("R's contexts are not laid out as expected: ", wrong, NULL);
+	return LT_R_VISIT_WRONG;
 }
 
-unsigned lt_r_calls(struct lt_r_call *calls, unsigned max, bool *cut)
+enum lt_r_visit lt_r_walk_visit(struct lt_r_walk *walk, const char *context)
+{
+	const struct lt_r_layout *layout = walk->layout;
+	enum place place = place_of(walk, context);
+
+	if (lt_unlikely(place == NOWHERE && walk->innermost)) {
+		if (++lt_r.stale >= STALE_MAX)
+			lt_r_switch_off("R's contexts are not on the stack of the process's first thread", NULL, NULL);
+		return LT_R_VISIT_STALE;
+	}
+	walk->innermost = false;
+	if (lt_unlikely(place == NOWHERE || (lt_r.probation && !lt_r_mapped(context, layout->size)) ||
+	                (place == IN_DATA && lt_r_field(context, 0))))
+		return switch_off("address");
+
+	unsigned flags = *(const unsigned *)(context + layout->callflag);
+	if (lt_unlikely(flags & ~(unsigned)LT_R_CONTEXT_FLAGS))
+		return switch_off("type");
+	if (!(flags & LT_R_CONTEXT_FUNCTION))
+		return LT_R_VISIT_OTHER;
+	if (lt_unlikely(walk->careful)) {
+		const char *wrong = check_function(walk, context);
+		if (wrong)
+			return switch_off(wrong);
+	}
+	return LT_R_VISIT_FUNCTION;
+}
+
+const char *lt_r_walk_begin(struct lt_r_walk *walk, uintptr_t frame)
 {
 	const struct lt_r_layout *layout = lt_load_acquire(&lt_r.layout); /* pairs with lt_r_locate() */
-
-	*cut = false;
-	if (!layout || !max)
-		return 0;
+	if (!layout)
+		return NULL;
 
 	const char *context = *lt_r.global_context;
 	uintptr_t node_end = (uintptr_t)*lt_r.node_stack_end;
 	if (!context || !node_end || !lt_r_field((const char *)lt_r.nil, 0))
-		return 0; /* R has not started */
+		return NULL; /* R has not started */
 
-	struct walk walk = {
+	*walk = (struct lt_r_walk){
 		.layout = layout,
-		.frame = (uintptr_t)__builtin_frame_address(0),
-		.stack = (uintptr_t)__builtin_frame_address(0),
+		.frame = frame,
+		.stack = frame,
 		.node = node_end,
 		.node_low = node_end - layout->node_stack,
 		.node_high = node_end,
+		.innermost = true,
 	};
-	if (!is_first_thread()) {
+	if (!lt_r_is_first_thread()) {
 		/* Only the address counts here: the first thread may be changing the chain. */
-		if (place_of(&walk, context) == ON_STACK && walk.stack - walk.frame < THREAD_SPAN)
+		if (place_of(walk, context) == ON_STACK && walk->stack - walk->frame < THREAD_SPAN)
 			lt_r_switch_off("R runs on a thread other than the process's first", NULL, NULL);
-		return 0;
+		return NULL;
 	}
-	return walk_contexts(&walk, context, calls, max, cut);
+	walk->careful = lt_r.probation || !(++lt_r.walks & (LT_R_CAREFUL - 1));
+	return context;
+}
+
+void lt_r_walk_end(bool functions)
+{
+	if (lt_r.stale)
+		lt_r.stale = 0;
+	if (lt_unlikely(lt_r.probation && functions) && !--lt_r.probation)
+		lt_r.node_limit = LT_R_NODE_LIMIT;
+}
+
+void lt_r_call_of(const struct lt_r_walk *walk, const char *context, struct lt_r_call *call, struct lt_r_watch *watch)
+{
+	const struct lt_r_layout *layout = walk->layout;
+
+	call->call = name_of(lt_r_field(context, layout->call), watch);
+	call->namespace = lt_r_namespace_of(lt_r_field(context, layout->callfun), watch);
+	lt_r_source_of(context, layout, walk->frame, lt_r.stack_top, &call->file, &call->line, watch);
+}
+
+unsigned lt_r_calls(struct lt_r_call *calls, unsigned max, bool *cut)
+{
+	struct lt_r_walk walk;
+	unsigned n = 0;
+
+	*cut = false;
+	const char *context = lt_r_walk_begin(&walk, (uintptr_t)__builtin_frame_address(0));
+	if (!context || !max)
+		return 0;
+	for (; context; context = lt_r_field(context, 0)) {
+		enum lt_r_visit visit = lt_r_walk_visit(&walk, context);
+
+		if (visit == LT_R_VISIT_OTHER)
+			continue;
+		if (lt_unlikely(visit != LT_R_VISIT_FUNCTION))
+			return 0;
+		if (n == max) {
+			*cut = true;
+			break;
+		}
+		lt_r_call_of(&walk, context, &calls[n++], NULL);
+	}
+	lt_r_walk_end(n);
+	return n;
 }

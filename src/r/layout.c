@@ -14,7 +14,7 @@
 #include <setjmp.h>
 #include <stddef.h>
 
-#define COMMON .callflag = 8, .callfun = 232, .call = 248, .cloenv = 256, .bcbody = 312, .bcpc = 320
+#define COMMON .callflag = 8, .callfun = LT_R_CALLFUN, .call = LT_R_CONTEXT_CALL, .cloenv = 256, .bcbody = LT_R_BCBODY, .bcpc = 320
 
 static const struct lt_r_layout layouts[] = {
 	{ .first = 306, .last = 306, .size = 400, COMMON, .nodestack = 352, .srcref = 360, .node_stack = 200000 * 16 },

@@ -7,7 +7,10 @@
 
 #include <stdint.h>
 
-/* Offsets in an execution context (RCNTXT), in bytes. nextcontext is at 0 in all of them. */
+/* These are the same in all layouts; nextcontext is at 0. */
+enum { LT_R_CALLFUN = 232, LT_R_CONTEXT_CALL = 248, LT_R_BCBODY = 312 };
+
+/* Offsets in an execution context (RCNTXT), in bytes. */
 struct lt_r_layout {
 	uint32_t first, last; /* versions without the patch level: 402 is R 4.2.x; both included */
 	uint16_t size;

@@ -51,6 +51,7 @@ void lt_r_reset(void)
 	lt_store_release(&lt_r.present, false);
 	lt_store_release(&note_published, NULL);
 	lt_store_release(&note_taken, 0);
+	lt_r_stack_forget();
 }
 
 const char *lt_r_note(void)

@@ -10,9 +10,12 @@
  * alive, since the registry is, and one of them must still hold that very environment; so a name space that was unloaded, and
  * whose address serves another one now, can't be taken for it.
  *
+ * For the kept stack: the closure's environment is compared by stack.c; the words are the enclosures up to one that is never
+ * freed (base's, the global one), or to a name space, whose words are the cells of the registry up to its own.
+ *
  * Threads: R's main thread only. Failure: NULL.
  */
-#include "r/runtime.h"
+#include "r/watch.h"
 
 enum {
 	ENCLOSURES_MAX = 64,
@@ -33,7 +36,32 @@ static const char *find_in_cells(const struct lt_r_node *cell, const struct lt_r
 	return NULL;
 }
 
-static const char *find_registered(const struct lt_r_node *environment)
+/* `environment` is bound in one of the cells that begin at *first. */
+static void watch_cells(const struct lt_r_node *const *first, const struct lt_r_node *environment, struct lt_r_watch *watch)
+{
+	for (;; first = &(*first)->list.cdr) {
+		lt_r_watch(watch, first);
+		lt_r_watch(watch, &(*first)->list.car);
+		if ((*first)->list.car == environment || watch->fickle)
+			return;
+	}
+}
+
+static void watch_registered(const struct lt_r_node *const *first, const struct lt_r_node *environment, struct lt_r_watch *watch)
+{
+	if (!watch || lt_r_is_watched(watch, environment))
+		return;
+	lt_r_watch(watch, &(*lt_r.namespace_registry)->environment.hash_table);
+	watch_cells(first, environment, watch);
+	watch->kept->space = environment;
+}
+
+static inline const struct lt_r_node *const *bucket_of(const struct lt_r_node *table, int64_t i)
+{
+	return &((const struct lt_r_node *const *)((const char *)table + LT_R_VECTOR_DATA))[i];
+}
+
+static const char *find_registered(const struct lt_r_node *environment, struct lt_r_watch *watch)
 {
 	const struct lt_r_node *registry = *lt_r.namespace_registry;
 
@@ -41,15 +69,19 @@ static const char *find_registered(const struct lt_r_node *environment)
 		return NULL;
 
 	const struct lt_r_node *table = registry->environment.hash_table;
-	if (!lt_r_is_plain(table, LT_R_LIST))
+	if (!lt_r_is_plain(table, LT_R_LIST)) {
+		lt_r_watch_in_vain(watch);
 		return find_in_cells(registry->environment.frame, environment);
+	}
 
 	unsigned slot = ((uintptr_t)environment >> 3) * 0x9e3779b1u >> 27 & (CACHE - 1);
 	const char *name;
 	if (cache[slot].environment == environment && cache[slot].bucket < table->vector.length) {
 		name = find_in_cells(lt_r_element(table, cache[slot].bucket), environment);
-		if (lt_likely(name))
+		if (lt_likely(name)) {
+			watch_registered(bucket_of(table, cache[slot].bucket), environment, watch);
 			return name;
+		}
 	}
 	for (int64_t i = 0; i < table->vector.length; i++) {
 		name = find_in_cells(lt_r_element(table, i), environment);
@@ -57,12 +89,14 @@ static const char *find_registered(const struct lt_r_node *environment)
 			continue;
 		cache[slot].environment = environment;
 		cache[slot].bucket = i;
+		watch_registered(bucket_of(table, i), environment, watch);
 		return name;
 	}
+	lt_r_watch_in_vain(watch);
 	return NULL;
 }
 
-const char *lt_r_namespace_of(const struct lt_r_node *function)
+const char *lt_r_namespace_of(const struct lt_r_node *function, struct lt_r_watch *watch)
 {
 	if (!lt_r_is(function, LT_R_CLOSURE))
 		return "base"; /* .Internal and .Primitive: eval() makes such contexts */
@@ -72,19 +106,22 @@ const char *lt_r_namespace_of(const struct lt_r_node *function)
 	for (unsigned i = 0; i < ENCLOSURES_MAX; i++) {
 		if (environment == base || environment == *lt_r.base_environment)
 			return "base";
-		if (environment == *lt_r.global_environment || environment == *lt_r.empty_environment ||
-		    !lt_r_is(environment, LT_R_ENVIRONMENT))
+		if (environment == *lt_r.global_environment || environment == *lt_r.empty_environment)
 			return NULL;
+		if (!lt_r_is(environment, LT_R_ENVIRONMENT))
+			break;
 
 		const struct lt_r_node *enclosure = environment->environment.enclosure;
 		/* A name space is always hashed; environments of calls, which are far more, never are. */
 		if (lt_r_is(enclosure, LT_R_ENVIRONMENT) && enclosure->environment.enclosure == base &&
 		    environment->environment.hash_table != *lt_r.nil) {
-			const char *name = find_registered(environment);
+			const char *name = find_registered(environment, watch);
 			if (name)
 				return name;
 		}
+		lt_r_watch(watch, &environment->environment.enclosure);
 		environment = enclosure;
 	}
+	lt_r_watch_in_vain(watch);
 	return NULL;
 }

@@ -47,6 +47,14 @@ const char *lt_r_note(void);
  * 0 if R stacks are off, R has not started, or no call is active, and on every thread but the process's first. */
 unsigned lt_r_calls(struct lt_r_call *calls, unsigned max, bool *cut);
 
+/* The same stack as a node of the trie (trace/intern.h), of at most LT_R_DEPTH calls; 0: no calls, or, with *cut, no room for it.
+ * Mostly it is the one before, or differs from it in the innermost calls only. No lock held; inside the gate. */
+#define LT_R_DEPTH 128
+uint32_t lt_r_stack(bool *cut);
+
+/* The nodes that it gave are good no more, or R's memory is another. No other thread is in it. */
+void lt_r_stack_forget(void);
+
 /* In the hook of R_Unserialize: a worker of parallel (PSOCK, makeForkCluster) or parallelly receives its next task, that is
  * the R call stack is unserialize() under recvData(); not readRDS, lazy loading or the user's own unserialize(). */
 bool lt_r_receives_task(void);

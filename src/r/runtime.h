@@ -74,6 +74,7 @@ enum lt_r_type {
 enum {
 	LT_R_CONTEXT_FUNCTION = 4,
 	LT_R_CONTEXT_FLAGS = 0xff, /* all bits that callflag may have */
+	LT_R_CAREFUL = 256,        /* one in so many walks checks everything; a power of two */
 	LT_R_PROBATION = 64,       /* so many walks check each address with the kernel before it is read */
 };
 
@@ -182,13 +183,5 @@ static inline const char *lt_r_symbol_name(const struct lt_r_node *symbol)
 {
 	return lt_r_is(symbol, LT_R_SYMBOL) && lt_r_is(symbol->symbol.name, LT_R_CHARS) ? lt_r_chars(symbol->symbol.name) : NULL;
 }
-
-/* namespace.c: of the function called; NULL: none. */
-const char *lt_r_namespace_of(const struct lt_r_node *function);
-
-/* source.c: where the call of `context` stands; sets *line to 0 and *file to NULL where R kept no source. Variables on the
- * stack are only believed between `low` and `high`. */
-void lt_r_source_of(const char *context, const struct lt_r_layout *layout, uintptr_t low, uintptr_t high, const char **file,
-                    uint32_t *line);
 
 #endif

@@ -151,23 +151,22 @@ static uint32_t intern_call_slowly(uint32_t parent, const struct lt_r_call *call
 	return node;
 }
 
+uint32_t lt_intern_r_call(uint32_t parent, const struct lt_r_call *call)
+{
+	uint32_t file = call->file ? lt_intern_string(call->file, strlen(call->file)) : 0;
+	uint64_t identity = (uintptr_t)call->call * 0x9fb21c651e98df25ULL;
+	identity = (identity ^ identity >> 31 ^ (uintptr_t)call->namespace) * 0xd6e8feb86659fd93ULL;
+	identity = (identity ^ identity >> 31 ^ ((uint64_t)file << 32 | call->line)) * 0x9e3779b97f4a7c15ULL;
+	uint32_t node = lt_table_find(&by_call, identity, parent);
+	return lt_likely(node) ? node : intern_call_slowly(parent, call, file, identity);
+}
+
 uint32_t lt_intern_r(const struct lt_r_call *calls, unsigned n)
 {
 	uint32_t node = 0;
-	while (n) {
-		const struct lt_r_call *call = &calls[--n];
-		uint32_t file = call->file ? lt_intern_string(call->file, strlen(call->file)) : 0;
-		uint64_t identity = (uintptr_t)call->call * 0x9fb21c651e98df25ULL;
-		identity = (identity ^ identity >> 31 ^ (uintptr_t)call->namespace) * 0xd6e8feb86659fd93ULL;
-		identity = (identity ^ identity >> 31 ^ ((uint64_t)file << 32 | call->line)) * 0x9e3779b97f4a7c15ULL;
-		uint32_t next = lt_table_find(&by_call, identity, node);
-		if (lt_unlikely(!next)) {
-			next = intern_call_slowly(node, call, file, identity);
-			if (!next)
-				return 0;
-		}
-		node = next;
-	}
+	do
+		node = n ? lt_intern_r_call(node, &calls[--n]) : 0;
+	while (n && node);
 	return node;
 }
 
@@ -235,4 +234,5 @@ void lt_intern_fork_child(bool interrupted)
 	lt_site_lowest = (uint32_t)sites.next;
 	for (uint32_t i = 0; i <= lt_site_lowest / LT_SITE_LEAF && i < LT_SITE_LEAVES; i++)
 		lt_site_leaves[i] = NULL;
+	lt_r_stack_forget();
 }

@@ -53,6 +53,8 @@ uint32_t lt_intern_unsure(struct lt_stack *stack);
 
 /* The trie node of an R stack, innermost first. Likewise. */
 uint32_t lt_intern_r(const struct lt_r_call *calls, unsigned n);
+/* The node of an R call inside that of `parent`. Likewise. */
+uint32_t lt_intern_r_call(uint32_t parent, const struct lt_r_call *call);
 
 /* The site of two stacks for threads of a stripe (0 … LT_SITE_STRIPES - 1): each stripe has a record of its own, or threads
  * would fight for its cache lines; the reader adds them up. `flags` count only when it is new. 0 when there is no room. */

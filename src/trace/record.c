@@ -7,6 +7,7 @@
  */
 #include "trace/recording.h"
 #include "base/arena.h"
+#include "base/log.h"
 #include "trace/modules.h"
 #include "trace/sample.h"
 #include <errno.h>
@@ -86,12 +87,27 @@ static bool is_still_unsure(void)
 	return unsure;
 }
 
+static __attribute__((noinline, cold)) void check_r(struct lt_scratch *scratch, uint32_t r, bool cut)
+{
+	static uint64_t checked_r;
+	bool right_cut = false;
+	int saved = errno;
+	if (lt_add_relaxed(&checked_r, 1) % lt_options.check)
+		return;
+	unsigned calls = lt_r_calls(scratch->calls, LT_R_DEPTH, &right_cut);
+	uint32_t right = lt_intern_r(scratch->calls, calls);
+	if (r != right || cut != (right_cut || (calls && !right)))
+		lt_warn("check: an R stack is not as a full walk finds it", NULL, NULL);
+	errno = saved;
+}
+
 uint32_t lt_record_r_stack(struct lt_scratch *scratch, uint32_t *flags)
 {
-	bool cut = false;
-	unsigned calls = lt_r_calls(scratch->calls, LT_R_DEPTH, &cut);
-	uint32_t r = lt_intern_r(scratch->calls, calls);
-	if (cut || (calls && !r)) /* cut, or no room for it */
+	bool cut;
+	uint32_t r = lt_r_stack(&cut);
+	if (lt_unlikely(lt_options.check))
+		check_r(scratch, r, cut);
+	if (lt_unlikely(cut)) /* or no room for it */
 		*flags |= LEAKTRACE_SITE_R_CUT;
 	return r;
 }

@@ -14,7 +14,6 @@
 #include "trace/modules.h"
 #include "trace/record.h"
 
-#define LT_R_DEPTH 128
 #define LT_SCRATCHES 32
 #define LT_KNOWN_SITES_LOG2 10
 
