@@ -5,7 +5,8 @@
  * Between two allocations R's chain of contexts is mostly the same, or differs in its innermost ones. So the last chain is kept,
  * outermost context first, each with the node of the calls from there outwards. The next walk goes outwards from
  * R_GlobalContext until it comes to a kept context of the same address; from there on the rest is compared, innermost first.
- * If nothing has changed, the node is known; else the walk goes on as far as the change.
+ * If nothing has changed, the node is known; else the walk goes on as far as the change. When functions return, the inner
+ * contexts are kept all the same: the next call mostly makes the same ones.
  *
  * What is compared. Not whether it is the same call: that can't be told, for a context may lie where another one was, and R's
  * collector gives the addresses of a dead call, function or srcref to new ones. But whether all words that the call's node
@@ -39,17 +40,22 @@
 #include "r/watch.h"
 #include "trace/intern.h"
 
+#include <string.h>
+
 enum {
 	CONTEXTS_MAX = 4 * LT_R_DEPTH, /* with more there is no kept stack */
 	WORDS_MAX = 4096,
 };
 #define FICKLE ((const char *)1)
 
-/* kept[0] is outside all contexts: its `context` is where the outermost one leads, NULL or what was cut. */
+#define PLACES 64
+
+/* kept[0] is outside all contexts: its `context` is where the outermost one leads, NULL or what was cut. `top` is the innermost
+ * one kept; R's own may be further out by now, and come back. */
 static struct {
-	const struct lt_r_kept *top;
-	uintptr_t lowest; /* of the contexts on the C stack; 0: there is no kept stack */
+	const struct lt_r_kept *top; /* kept[0], whose `lowest` is 0: there is no kept stack */
 	bool cut;
+	uint32_t at[PLACES]; /* where a context may be in `kept`, in bytes, by its address; 0: nowhere */
 	struct lt_r_kept kept[CONTEXTS_MAX];
 	struct lt_r_word words[WORDS_MAX];
 } chain = { .top = chain.kept, .kept[0].words = chain.words };
@@ -124,6 +130,11 @@ static inline const struct lt_r_kept *find_changed_word(const struct lt_r_kept *
 	return k;
 }
 
+static inline uint32_t *place_in_kept(const char *context)
+{
+	return &chain.at[((uintptr_t)context >> 4) % PLACES];
+}
+
 /* The kept context at `context`, no further in than `from`; kept[0]: none. */
 static const struct lt_r_kept *find_kept(const struct lt_r_walk *walk, const struct lt_r_kept *from, const char *context)
 {
@@ -147,7 +158,7 @@ static bool keep(const struct lt_r_walk *walk, struct lt_r_kept *k, const char *
 		.function = function,
 		.srcref = node_at(context, layout->srcref),
 		.body = node_at(context, layout->bcbody),
-		.lowest = on_stack ? (uintptr_t)context : k[-1].lowest,
+		.lowest = on_stack ? (uintptr_t)context : k[-1].lowest ? k[-1].lowest : UINTPTR_MAX,
 		.node = k[-1].node,
 		.words = k[-1].words,
 		.functions = k[-1].functions,
@@ -203,7 +214,6 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 		return 0;
 
 	const struct lt_r_kept *same = walk.careful || chain.cut ? chain.kept : chain.top, *outside = NULL;
-	chain.lowest = 0;
 	chain.top = chain.kept;
 	lt_signal_fence();
 	for (; context; context = lt_r_field(context, 0)) {
@@ -241,37 +251,43 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 	if (outside)
 		k += outside - chain.kept;
 	else
-		*k = (struct lt_r_kept){ .context = context, .words = chain.words, .lowest = UINTPTR_MAX };
-	while (n--)
+		*k = (struct lt_r_kept){ .context = context, .words = chain.words };
+	while (n--) {
+		*place_in_kept(fresh[n].context) = (uint32_t)((const char *)(k + 1) - (const char *)chain.kept);
 		if (!keep(&walk, ++k, fresh[n].context, fresh[n].function) && k->functions) {
 			chain.top = k - 1; /* which may be used again, but never as it is */
 			*cut = true;
 			return 0;
 		}
-	chain.top = k;
+	}
+	if (lt_unlikely(*cut)) { /* the others' nodes are not those of their own stacks */
+		memset(chain.at, 0, sizeof chain.at);
+		*place_in_kept(k->context) = (uint32_t)((const char *)k - (const char *)chain.kept);
+	}
 	lt_signal_fence();
-	chain.lowest = k->lowest;
+	chain.top = k;
 	return k->node;
 }
 
 uint32_t lt_r_stack(bool *cut)
 {
 	const struct lt_r_layout *layout = lt_load_acquire(&lt_r.layout); /* pairs with lt_r_locate() */
-	const struct lt_r_kept *top = chain.top;
 
-	if (lt_likely(layout != NULL) && lt_likely(chain.lowest > (uintptr_t)__builtin_frame_address(0)) &&
-	    lt_likely(*lt_r.global_context == top->context) && lt_likely((lt_r.walks + 1) & (LT_R_CAREFUL - 1)) &&
-	    lt_likely(lt_r_first_thread > 0) && lt_likely(find_change(layout, top) == chain.kept) &&
-	    lt_likely(find_changed_word(top) == chain.kept)) {
-		lt_r.walks++;
-		*cut = chain.cut;
-		return top->node;
+	if (lt_likely(layout != NULL) && lt_likely((lt_r.walks + 1) & (LT_R_CAREFUL - 1)) && lt_likely(lt_r_first_thread > 0)) {
+		const char *context = *lt_r.global_context;
+		const struct lt_r_kept *top = (const void *)((const char *)chain.kept + *place_in_kept(context));
+		if (lt_likely(top->context == context) && lt_likely(top <= chain.top) &&
+		    lt_likely(top->lowest > (uintptr_t)__builtin_frame_address(0)) &&
+		    lt_likely(find_change(layout, top) == chain.kept) && lt_likely(find_changed_word(top) == chain.kept)) {
+			lt_r.walks++;
+			*cut = chain.cut;
+			return top->node;
+		}
 	}
 	return take(cut);
 }
 
 void lt_r_stack_forget(void)
 {
-	chain.lowest = 0;
 	chain.top = chain.kept;
 }

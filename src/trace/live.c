@@ -28,7 +28,9 @@
 #include <string.h>
 
 #define FIRST_SLOTS 92 /* with the tail and the header a bit less than 2 KiB */
+#define FEW 128 /* blocks; so many in 256 KiB have little to do with its memory, and may well have more of ours */
 #define SECOND_BYTES 4096
+#define SPARES 4
 #define PATIENT_NS 200000000
 #define IMPATIENT_NS 5000000
 
@@ -59,34 +61,66 @@ static uint32_t size_of(const struct lt_live_array *array)
 	return array == &nothing.array ? 16 : array->slots + LT_LIVE_TAIL;
 }
 
+static uint32_t room_of(const struct lt_live_array *array)
+{
+	return array->slots <= 8 * FEW ? array->slots / 2 : (uint32_t)((uint64_t)array->slots * 25 / 32);
+}
+
 static size_t bytes_of(uint32_t slots)
 {
 	return sizeof(struct lt_live_array) + (slots + LT_LIVE_TAIL) * sizeof(struct lt_live_entry);
 }
 
-/* Room for `live` blocks and more. NULL: no memory. */
-static struct lt_live_array *make_array(uint32_t live)
+/* Where a shard's growth finds its next array, when it is only the freed entries that are too many: a system call less. [0]:
+ * the first ones, which are the arena's, and it takes nothing back; [1]: mappings. */
+static struct lt_live_array *spares[2][SPARES];
+
+static void put_spare(struct lt_live_array *array)
 {
-	uint32_t slots = (uint32_t)((uint64_t)live * 16 / 9);
-	size_t bytes = bytes_of(FIRST_SLOTS);
-	struct lt_live_array *array;
-	if (slots <= FIRST_SLOTS) {
-		array = lt_arena_alloc(bytes);
-	} else {
-		bytes = (bytes_of(slots) + SECOND_BYTES - 1) & ~(size_t)(SECOND_BYTES - 1);
-		array = lt_map(bytes);
+	bool mapped = array->slots > FIRST_SLOTS;
+	for (unsigned i = 0; i < SPARES; i++) {
+		struct lt_live_array *none = NULL;
+		if (!lt_load_relaxed(&spares[mapped][i]) &&
+		    __atomic_compare_exchange_n(&spares[mapped][i], &none, array, false, __ATOMIC_RELEASE, __ATOMIC_RELAXED))
+			return; /* pairs with take_spare */
 	}
-	if (!array)
-		return NULL;
-	array->slots = (uint32_t)((bytes - sizeof *array) / sizeof *array->entries) - LT_LIVE_TAIL;
-	array->room = (uint32_t)((uint64_t)array->slots * 25 / 32);
-	return array;
+	if (mapped)
+		lt_unmap(array, bytes_of(array->slots));
 }
 
-static void free_array(struct lt_live_array *array)
+static struct lt_live_array *take_spare(bool mapped, uint32_t slots)
 {
-	if (array->slots > FIRST_SLOTS) /* the others are the arena's */
-		lt_unmap(array, bytes_of(array->slots));
+	for (unsigned i = 0; i < SPARES; i++) {
+		if (!lt_load_relaxed(&spares[mapped][i]))
+			continue;
+		struct lt_live_array *spare = lt_exchange_acquire(&spares[mapped][i], NULL); /* pairs with put_spare */
+		if (spare && spare->slots >= slots && spare->slots / 2 <= slots + FIRST_SLOTS) {
+			memset(spare->entries, 0, (spare->slots + LT_LIVE_TAIL) * sizeof *spare->entries);
+			return spare;
+		}
+		if (spare)
+			put_spare(spare);
+	}
+	return NULL;
+}
+
+/* Room for `live` blocks and more. A shard that has outgrown its first array never has one like it again. NULL: no memory. */
+static struct lt_live_array *make_array(uint32_t live, bool first)
+{
+	uint32_t slots = live < FEW ? 8 * live : (uint32_t)((uint64_t)live * 16 / 9);
+	bool mapped = !first || slots > FIRST_SLOTS;
+	size_t bytes = bytes_of(FIRST_SLOTS);
+	if (mapped)
+		bytes = (bytes_of(slots > FIRST_SLOTS ? slots : FIRST_SLOTS + 1) + SECOND_BYTES - 1) & ~(size_t)(SECOND_BYTES - 1);
+	struct lt_live_array *array = take_spare(mapped, slots);
+	if (!array) {
+		array = mapped ? lt_map(bytes) : lt_arena_alloc(bytes);
+		if (!array)
+			return NULL;
+		array->slots = (uint32_t)((bytes - sizeof *array) / sizeof *array->entries) - LT_LIVE_TAIL;
+	}
+	array->room = room_of(array);
+	return array;
 }
 
 /* False: the run reaches the end. */
@@ -113,14 +147,15 @@ static int grow(struct lt_live_shard *shard)
 	uint32_t live = 1;
 	for (uint32_t i = 0, n = size_of(old); i < n; i++)
 		live += !!old->entries[i].value;
-	while ((array = make_array(live)) && !copy(array, old)) {
-		free_array(array);
+	while ((array = make_array(live, old->slots <= FIRST_SLOTS)) && !copy(array, old)) {
+		put_spare(array);
 		live += live / 2 + FIRST_SLOTS; /* addresses that fall on one another: a run beyond the tail */
 	}
 	if (!array)
 		return -ENOMEM;
 	lt_store_release(&shard->array, array); /* for a signal handler that forks now */
-	free_array(old);
+	if (old != &nothing.array)
+		put_spare(old);
 	return 0;
 }
 
@@ -243,7 +278,7 @@ unsigned lt_live_visit(bool patient, bool (*visit)(const struct lt_block *block,
 		if (lt_load_relaxed(&shard->array) == &nothing.array)
 			continue;
 		if (lt_lock_until(&shard->lock, deadline)) {
-			skipped += (uint32_t)((uint64_t)shard->array->slots * 25 / 32) - shard->array->room;
+			skipped += room_of(shard->array) - shard->array->room;
 			continue;
 		}
 		for (uint32_t i = 0, n = size_of(shard->array); i < n && more; i++)

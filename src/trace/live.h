@@ -146,12 +146,18 @@ static inline __attribute__((always_inline)) bool lt_live_take(uintptr_t address
 	struct lt_live_shard *shard = lt_live_shard(address);
 	if (!alone)
 		lt_lock(&shard->lock);
-	struct lt_live_entry *e = lt_live_home(shard->array, address);
+	struct lt_live_array *array = shard->array;
+	struct lt_live_entry *e = lt_live_home(array, address);
 	while (((*key = e->key) ^ (uint64_t)address << 17) >> 20 && *key)
 		e++;
 	*value = e->value; /* 0 in an unused entry */
-	if (lt_likely(*value != 0))
+	if (lt_likely(*value != 0)) {
 		lt_store_relaxed(&e->value, 0);
+		if (!e[1].key) { /* the end of its run: it is no way to any other */
+			lt_store_relaxed(&e->key, 0);
+			array->room++;
+		}
+	}
 	if (!alone)
 		lt_unlock(&shard->lock);
 	return *value;

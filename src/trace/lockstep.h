@@ -86,9 +86,13 @@ static inline __attribute__((always_inline)) struct lt_stack *lt_stack_take(cons
 {
 	struct lt_stack *stack = &lt_stack_shape(stacks, hook)->stack;
 	if (lt_likely(stack->key == lt_stack_key()) &&
-	    lt_likely(lt_in_lockstep(lt_load_acquire(&lt_rule_array), hook, stack))) /* pairs with rules.c, grow() */
+	    lt_likely(lt_in_lockstep(lt_load_acquire(&lt_rule_array), hook, stack))) { /* pairs with rules.c, grow() */
+		stacks->before = stack->hash;
 		return stack;
-	return lt_stack_take_slowly(hook, stacks, max, false);
+	}
+	stack = lt_stack_take_slowly(hook, stacks, max, false);
+	stacks->before = stack->hash;
+	return stack;
 }
 
 #endif

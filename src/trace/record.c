@@ -87,28 +87,19 @@ static bool is_still_unsure(void)
 	return unsure;
 }
 
-static __attribute__((noinline, cold)) void check_r(struct lt_scratch *scratch, uint32_t r, bool cut)
+__attribute__((noinline, cold)) uint32_t lt_record_checked_r_stack(struct lt_scratch *scratch, bool *cut)
 {
 	static uint64_t checked_r;
 	bool right_cut = false;
 	int saved = errno;
+	uint32_t r = lt_r_stack(cut);
 	if (lt_add_relaxed(&checked_r, 1) % lt_options.check)
-		return;
+		return r;
 	unsigned calls = lt_r_calls(scratch->calls, LT_R_DEPTH, &right_cut);
 	uint32_t right = lt_intern_r(scratch->calls, calls);
-	if (r != right || cut != (right_cut || (calls && !right)))
+	if (r != right || *cut != (right_cut || (calls && !right)))
 		lt_warn("check: an R stack is not as a full walk finds it", NULL, NULL);
 	errno = saved;
-}
-
-uint32_t lt_record_r_stack(struct lt_scratch *scratch, uint32_t *flags)
-{
-	bool cut;
-	uint32_t r = lt_r_stack(&cut);
-	if (lt_unlikely(lt_options.check))
-		check_r(scratch, r, cut);
-	if (lt_unlikely(cut)) /* or no room for it */
-		*flags |= LEAKTRACE_SITE_R_CUT;
 	return r;
 }
 
@@ -170,7 +161,7 @@ static struct leaktrace_site *find_with_care(struct lt_scratch *scratch, const u
 	                                            : lt_stack_take_slowly(hook, &scratch->stacks, lt_options.depth, true);
 	if (lt_unlikely(lt_options.check))
 		check_stack(hook, stack);
-	return lt_find_site(scratch, stack, unsure, hook, size, stripe);
+	return lt_find_site(scratch, stack, unsure, lt_options.check, hook, size, stripe);
 }
 
 static void alloc_with_care(void *address, size_t size, const uintptr_t *hook)

@@ -14,7 +14,7 @@
 #include "trace/modules.h"
 #include "trace/record.h"
 
-#define LT_SCRATCHES 32
+#define LT_SCRATCHES 16
 #define LT_KNOWN_SITES_LOG2 10
 
 /* Room for the stacks of one recording: too much for a small thread stack or a signal stack. */
@@ -33,7 +33,7 @@ extern LT_HIDDEN struct lt_scratch *lt_scratches; /* the first is the only threa
 
 /* The slow parts; they keep errno. */
 bool lt_record_enter_slowly(void);
-uint32_t lt_record_r_stack(struct lt_scratch *scratch, uint32_t *flags);
+uint32_t lt_record_checked_r_stack(struct lt_scratch *scratch, bool *cut);
 struct leaktrace_site *lt_record_new_site(struct lt_stack *stack, bool unsure, uint32_t r, uint32_t stripe, uint32_t flags,
                                           size_t size, const uintptr_t *hook);
 void lt_record_insert(struct leaktrace_site *site, void *address, size_t size);
@@ -50,13 +50,16 @@ static inline bool enter(void)
 
 /* The site of a stack from the scratch, which is `unsure` or not. NULL: no room. */
 static inline __attribute__((always_inline)) struct leaktrace_site *lt_find_site(struct lt_scratch *scratch, struct lt_stack *stack,
-                                                                                 bool unsure, const uintptr_t *hook, size_t size,
-                                                                                 uint32_t stripe)
+                                                                                 bool unsure, bool check, const uintptr_t *hook,
+                                                                                 size_t size, uint32_t stripe)
 {
 	uint32_t r = 0, flags = 0;
 	uint64_t hash = stack->hash + lt_load_relaxed(&lt_stack_generation) + stripe;
 	if (lt_thread.r_main) {
-		r = lt_record_r_stack(scratch, &flags);
+		bool cut;
+		r = lt_likely(!check) ? lt_r_stack(&cut) : lt_record_checked_r_stack(scratch, &cut);
+		if (lt_unlikely(cut)) /* or no room for it */
+			flags = LEAKTRACE_SITE_R_CUT;
 		hash += __builtin_bswap64(r * 0x9e3779b97f4a7c15ULL);
 	}
 	struct known_site *known = &scratch->known[hash >> (64 - LT_KNOWN_SITES_LOG2)];
@@ -79,7 +82,7 @@ static inline __attribute__((always_inline)) bool lt_recording_alloc(void *addre
 	struct lt_scratch *scratch = lt_scratches;
 	uint32_t task = lt_task_current();
 	struct lt_stack *stack = lt_stack_take(hook, &scratch->stacks, lt_options.depth);
-	struct leaktrace_site *site = lt_find_site(scratch, stack, false, hook, size, 0);
+	struct leaktrace_site *site = lt_find_site(scratch, stack, false, false, hook, size, 0);
 	if (lt_likely(site && lt_live_put((uintptr_t)address, size, site->id, task, true)))
 		count_alloc(site, size, task, true);
 	else

@@ -290,12 +290,18 @@ static void finish_stack(struct lt_stacks *stacks, unsigned kept, const struct l
 }
 
 /* Likewise with the extras of the frames outside `f`, inside `change`: that one, or one inside it. */
-static __attribute__((noinline)) struct lt_frame *find_extra_change(struct lt_stack *s, struct lt_frame *f, struct lt_frame *change)
+static inline struct lt_frame *find_extra_change(struct lt_stack *s, struct lt_frame *f, struct lt_frame *change)
 {
-	while (--f > change)
-		for (unsigned i = f == s->frames ? 0 : f[-1].extras; i < f->extras; i++)
-			if (*s->extras[i].at != s->extras[i].value)
-				return f;
+	const struct lt_word *first = s->extras + (change < s->frames ? 0 : change->extras), *word = s->extras + (f == s->frames ? 0 : f[-1].extras);
+	while (lt_likely(word > first)) {
+		word--;
+		if (lt_likely(*word->at == word->value))
+			continue;
+		do
+			f--;
+		while (f > s->frames && f[-1].extras > word - s->extras);
+		return f;
+	}
 	return change;
 }
 

@@ -49,18 +49,21 @@ struct lt_stack {
 	struct lt_frame frames[];
 };
 
-#define LT_SHAPES_LOG2 5
+#define LT_PLACES_LOG2 5
+#define LT_WAYS_LOG2 1
 #define LT_SHAPE_FRAMES 96
 #define LT_SHAPE_EXTRAS 48
 
-/* The stacks that a thread has taken: the last one that took a walk; and, if not too deep, one for each position of the hook
- * (its frame's place and the return address), modulo their number. Zeroed at first. */
+/* The stacks that a thread has taken: the last one that took a walk; and, if not too deep, some for each position of the hook
+ * (its frame's place and the return address), modulo their number: which of them, the stack before it says, for code in loops
+ * takes the same stacks in the same order. Zeroed at first. */
 struct lt_stacks {
 	struct lt_shape {
 		struct lt_stack stack;
 		struct lt_frame frames[LT_SHAPE_FRAMES]; /* stack.frames */
 		struct lt_word extras[LT_SHAPE_EXTRAS];
-	} shapes[1 << LT_SHAPES_LOG2];
+	} shapes[1 << (LT_PLACES_LOG2 + LT_WAYS_LOG2)];
+	uint64_t before; /* lt_stack.hash of the one before */
 	struct lt_stack last;
 	struct lt_frame frames[LT_DEPTH_MAX]; /* last.frames */
 	struct lt_fresh_frame fresh[LT_DEPTH_MAX];
@@ -95,7 +98,8 @@ static inline uint64_t lt_stack_key(void)
 
 static inline struct lt_shape *lt_stack_shape(struct lt_stacks *stacks, const uintptr_t *hook)
 {
-	return &stacks->shapes[((uintptr_t)hook * 0xd6e8feb86659fd93ULL + hook[1] * 0x9e3779b97f4a7c15ULL) >> (64 - LT_SHAPES_LOG2)];
+	uint64_t place = ((uintptr_t)hook ^ hook[1] << 16) * 0x9e3779b97f4a7c15ULL;
+	return &stacks->shapes[place >> (64 - LT_PLACES_LOG2) << LT_WAYS_LOG2 | stacks->before >> (64 - LT_WAYS_LOG2)];
 }
 
 /* lt_stack_take() of lockstep.h, where that is not done at once. `unsure`: lt_code_unsure when the recording began. */

@@ -61,6 +61,24 @@ static void weight_is_the_least_integer_not_below_the_inverse_of_the_chance(void
 		}
 }
 
+/* The same on both sides of a dump, and in the next version. */
+static void weights_are_these(void **state)
+{
+	static const struct {
+		uint64_t size, interval, weight;
+	} table[] = {
+		{1, 524288, 524289},   {16, 524288, 32769},   {100, 524288, 5244},  {1024, 524288, 513},   {51200, 524288, 11},
+		{262144, 524288, 3},   {363408, 524288, 3},   {363409, 524288, 2},  {524287, 524288, 2},   {524288, 524288, 1},
+		{1, 2, 3},             {1, 3, 4},             {2, 3, 3},            {1, 1, 1},             {1024, 8192, 9},
+		{512, 8192, 17},       {1000, 65536, 67},     {16, UINT64_C(1) << 40, (UINT64_C(1) << 36) + 1},
+	};
+
+	for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+		if (leaktrace_sample_weight(table[i].size, table[i].interval) != table[i].weight)
+			fail_msg("size %llu of %llu: weight %llu", (unsigned long long)table[i].size, (unsigned long long)table[i].interval,
+				 (unsigned long long)leaktrace_sample_weight(table[i].size, table[i].interval));
+}
+
 static void what_passes_and_is_kept_weighs_one_on_average(void **state)
 {
 	for (size_t i = 0; i < INTERVALS; i++)
@@ -184,6 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(weight_is_the_least_integer_not_below_the_inverse_of_the_chance),
+		cmocka_unit_test(weights_are_these),
 		cmocka_unit_test(what_passes_and_is_kept_weighs_one_on_average),
 		cmocka_unit_test(sums_over_sizes_are_unbiased),
 		cmocka_unit_test(larger_blocks_weigh_no_more),
