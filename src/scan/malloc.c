@@ -18,12 +18,17 @@
  * Blocks that none of that explains are of another allocator (jemalloc, tcmalloc). Nothing is known of its layout: the whole
  * mapping around such a block is no root, if it is anonymous and not a program's .bss; the note says so.
  *
+ * Of a sample (option sample) only some blocks are given, and what leads to them lies in others. So each chunk in use that the
+ * walks pass and that is no given block is judged like one, and forgotten then. A mmapped chunk that was not recorded is a root.
+ *
  * Turned down: excluding [heap] (the program's own sbrk is in it; without address randomisation the program's .bss too); mp_
  * for the start of the heap (its layout changes); skipping free chunks by glibc's lists (a block is tracked or not).
  * Failure: a header that the program has overwritten: the walk goes on at the next tracked block; the gap is no root. A
  * beginning that isn't found in bounded time: freed chunks before the first tracked block count as the program's.
  */
+#include "base/arena.h"
 #include "scan/work.h"
+#include <string.h>
 
 #define HEAP_MAX (UINT64_C(64) << 20)
 #define CHUNK_HEAD (2 * LT_WORD)
@@ -32,11 +37,14 @@
 #define IS_MMAPPED 2
 #define NOT_MAIN_ARENA 4
 #define FLAGS 7
+#define TCACHE_MAX 1040
+#define TCACHE 0x290 /* size of the chunk with a thread's lists of free chunks, the first of its heap (glibc 2.30 and later) */
 
 #define BINS 127
 #define BIN_WORDS ((BINS - 1) * 2) /* from the first bin's words to the last's */
 #define BEFORE_BINS (14 * LT_WORD) /* locks, flags, 10 fast bins, top, last_remainder */
 #define AFTER_BINS (9 * LT_WORD)   /* the last bin, a map of bins, links to other arenas, sizes */
+#define ARENA_SIZE (BEFORE_BINS + BIN_WORDS * LT_WORD + AFTER_BINS)
 #define ARENAS 8
 #define TRIES (INT64_C(32) << 20) /* some 0.2 s */
 #define MIXED_COST 64             /* a system call instead of a load */
@@ -217,12 +225,77 @@ static void close_heap(struct malloc_walk *walk, uintptr_t end)
 	walk->open = false;
 }
 
+/* A chunk in use that is no given block. Those that a fast bin holds look like that, but hardly anything leads to them. */
+static void add_fill(struct lt_scan_work *w, uintptr_t chunk, uintptr_t size)
+{
+	if (w->fill_count == w->fill_room) {
+		uint64_t room = w->fill_room ? UINT64_C(2) * w->fill_room : 4096;
+		struct lt_scan_block *larger = room <= UINT32_MAX ? lt_map(room * sizeof *larger) : NULL;
+		if (!larger) {
+			w->not_roots.failed = true;
+			return;
+		}
+		if (w->fill)
+			memcpy(larger, w->fill, w->fill_count * sizeof *larger);
+		lt_unmap(w->fill, w->fill_room * sizeof *larger);
+		w->fill = larger;
+		w->fill_room = (uint32_t)room;
+	}
+	w->fill[w->fill_count++] = (struct lt_scan_block){
+		.address = chunk + CHUNK_HEAD, .size = size - LT_WORD, .state = LT_BLOCK_CHUNK | LT_BLOCK_FILL,
+	};
+}
+
+/* A thread's lists, or a chunk in such a list: those have the same key in their second word (glibc 2.34 and later). It is taken
+ * from the lists, whose heads follow 64 counters of 2 bytes. */
+static bool is_tcache(struct lt_scan_work *w, uintptr_t chunk, uintptr_t size, uintptr_t first, bool mixed)
+{
+	const uintptr_t *heads = (const uintptr_t *)(chunk + CHUNK_HEAD + 128);
+	uintptr_t entry[2];
+	if (chunk != first || size != TCACHE) {
+		if (!w->tcache_key || size > TCACHE_MAX)
+			return false;
+		if (!mixed)
+			return ((const uintptr_t *)(chunk + CHUNK_HEAD))[1] == w->tcache_key;
+		return lt_pages_copy((const void *)(chunk + CHUNK_HEAD), entry, sizeof entry) && entry[1] == w->tcache_key;
+	}
+	if (mixed)
+		return true;
+	for (unsigned i = 0; i < 64 && !w->tcache_key; i++)
+		if (heads[i] && lt_pages_copy((const void *)heads[i], entry, sizeof entry))
+			w->tcache_key = entry[1];
+	return true;
+}
+
+/* The same of another heap than the main one. All of it that has chunks is readable. */
+static void fill_heap(struct lt_scan_work *w, uintptr_t low, uintptr_t high)
+{
+	const uintptr_t *info = (const uintptr_t *)low;
+	uintptr_t base = info[0] & -HEAP_MAX, end = low + info[2];
+	uintptr_t first = low + (info[0] - base) + (base == low ? ARENA_SIZE : 0);
+	first = (first + CHUNK_HEAD - 1) & -CHUNK_HEAD;
+	end = end < high ? end : high;
+	for (uintptr_t chunk = first, size; chunk < end && end - chunk > CHUNK_MIN; chunk += size) {
+		size = ((const uintptr_t *)chunk)[1] & ~(uintptr_t)FLAGS;
+		if (size < CHUNK_MIN || size % CHUNK_HEAD || size > end - chunk - CHUNK_HEAD)
+			return; /* the top, a fence, or overwritten */
+		uint32_t given = lt_index_find(w, chunk + CHUNK_HEAD);
+		if (((const uintptr_t *)(chunk + size))[1] & PREVIOUS_IN_USE && !is_tcache(w, chunk, size, first, false) && given == LT_NONE)
+			add_fill(w, chunk, size);
+	}
+}
+
 /* Goes on until `target`, or the end of the heap. */
 static void walk_to(struct malloc_walk *walk, uintptr_t target)
 {
 	while (walk->open && walk->at < target) {
 		uintptr_t size = chunk_size(walk, walk->at);
 		if (size >= CHUNK_MIN) {
+			uintptr_t next[2];
+			if (walk->w->scan->sampled && size + CHUNK_HEAD <= walk->area.high - walk->at &&
+			    read_head(walk, walk->at + size, next) && next[1] & PREVIOUS_IN_USE &&
+			    !is_tcache(walk->w, walk->at, size, walk->start, walk->area.mixed))
+				add_fill(walk->w, walk->at, size);
 			walk->at += size;
 		} else if (size && is_fence(walk, walk->at)) {
 			close_heap(walk, walk->at + 2 * CHUNK_HEAD);
@@ -374,8 +447,11 @@ void lt_malloc_exclude(struct lt_scan_work *w)
 	}
 	tops_below(&walk, UINTPTR_MAX);
 	walk_to(&walk, UINTPTR_MAX);
-	for (size_t i = 0; i < heaps.count; i++)
+	for (size_t i = 0; i < heaps.count; i++) {
 		lt_ranges_add(&w->not_roots, heaps.all[i].low, heaps.all[i].high);
+		if (w->scan->sampled)
+			fill_heap(w, heaps.all[i].low, heaps.all[i].high);
+	}
 	w->not_roots.failed |= heaps.failed;
 	lt_ranges_free(&heaps);
 }

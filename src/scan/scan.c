@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The order of a scan: sort and index the blocks; read the mappings; take away from the roots what is the tracer's, the
- * allocator's, and dead stacks; mark from roots and registers; judge what is left; add up.
+ * allocator's, and dead stacks; of a sample, add the blocks that were not recorded; mark from roots and registers; judge what is
+ * left; add up.
  */
 #include "base/options.h"
 #include "base/arena.h"
@@ -63,7 +64,35 @@ static void write_note(struct lt_scan_work *w)
 uint64_t lt_scan_block_size(const struct lt_scan *scan, uintptr_t address)
 {
 	uint32_t i = lt_index_find(scan->work, address);
-	return i != LT_NONE && scan->blocks[i].address == address ? scan->blocks[i].size : 0;
+	return i != LT_NONE && scan->work->blocks[i].address == address ? scan->work->blocks[i].size : 0;
+}
+
+/* The given blocks and what fills the gaps between them, in an array of their own. */
+static int add_fill(struct lt_scan_work *w)
+{
+	uint64_t count = (uint64_t)w->count + w->fill_count;
+	struct lt_scan_block *all = count <= LT_SCAN_BLOCKS_MAX ? lt_map(count * sizeof *all) : NULL;
+	if (!all)
+		return -ENOMEM;
+	memcpy(all, w->blocks, w->count * sizeof *all);
+	memcpy(all + w->count, w->fill, w->fill_count * sizeof *all);
+	lt_index_free(w);
+	w->gibs = NULL;
+	w->large = NULL;
+	w->large_count = 0;
+	w->blocks = all;
+	w->count = (uint32_t)count;
+	lt_index_sort(all, w->count);
+	return lt_index_make(w);
+}
+
+/* Both are sorted. */
+static void take_results(struct lt_scan_work *w)
+{
+	struct lt_scan_block *given = w->scan->blocks;
+	for (uint32_t i = 0; given != w->blocks && i < w->count; i++)
+		if (!(w->blocks[i].state & LT_BLOCK_FILL))
+			*given++ = w->blocks[i];
 }
 
 static int run(struct lt_scan_work *w)
@@ -78,6 +107,8 @@ static int run(struct lt_scan_work *w)
 	lt_threads_exclude(w);
 	if (w->not_roots.failed)
 		return -ENOMEM;
+	if (w->fill_count && (error = add_fill(w)))
+		return error;
 	struct lt_scan_heap heap = { 0 };
 	if (scan->collect && scan->collect(scan, &heap))
 		lt_mark_owned(w, &heap);
@@ -87,6 +118,7 @@ static int run(struct lt_scan_work *w)
 	lt_mark_registers(w);
 	lt_mark_run(w, &heap);
 	scan->scanned_bytes = w->scanned;
+	take_results(w);
 	count_kinds(scan);
 	write_note(w);
 	return 0;
@@ -114,6 +146,9 @@ int lt_scan_run(struct lt_scan *scan)
 	if (w->pagemap >= 0)
 		lt_sys_close(w->pagemap);
 	lt_index_free(w);
+	lt_unmap(w->fill, w->fill_room * sizeof *w->fill);
+	if (w->blocks != scan->blocks)
+		lt_unmap(w->blocks, w->count * sizeof *w->blocks);
 	lt_ranges_free(&w->not_roots);
 	lt_unmap(w->lines, w->line_room * sizeof *w->lines);
 	lt_unmap(w, sizeof *w);

@@ -65,6 +65,7 @@ struct lt_scan {
 	unsigned own_count;
 	/* The tracer's thread-local variables (lt_thread remembers the thread's last block), as distances from each thread's tp. */
 	intptr_t own_tls_low, own_tls_high;
+	bool sampled; /* there are more blocks than those given: found where the allocator is glibc's */
 	uint32_t first_site; /* blocks of lower sites were inherited: judged, but not counted in `kinds` */
 	/* Called once, when lt_scan_block_size() can be: true if there is such a heap, and *heap is filled. NULL: none. */
 	bool (*collect)(struct lt_scan *scan, struct lt_scan_heap *heap);

@@ -98,6 +98,7 @@ enum lt_block_state {
 	LT_BLOCK_CAREFUL = 1u << 0, /* not all of it is in readable memory */
 	LT_BLOCK_SHARED = 1u << 1,  /* in a shared mapping */
 	LT_BLOCK_CHUNK = 1u << 2,   /* glibc's: its chunk's header is sound */
+	LT_BLOCK_FILL = 1u << 3,    /* not given, but found by malloc.c */
 };
 
 void lt_malloc_exclude(struct lt_scan_work *w);
@@ -145,6 +146,11 @@ struct lt_scan_work {
 	const struct lt_scan_block *scanning; /* NULL: roots */
 	uint8_t found; /* flags of what is found to be reachable now */
 	uint64_t scanned;
+
+	/* Of a sample, glibc's chunks in use that are no given blocks: they are judged, too, for they lead to those. */
+	struct lt_scan_block *fill;
+	uint32_t fill_count, fill_room;
+	uintptr_t tcache_key; /* 0: not known */
 
 	struct lt_index_gib *gibs;
 	size_t gib_first, gib_count;

@@ -27,13 +27,13 @@ run job --backend=psock
 cp "$work/out" "$work/out.plain"
 options=
 trace exact job --backend=psock >/dev/null
-report exact
+judged exact
 options=sample=8k
 for backend in psock mclapply; do
 	run trace $backend job --backend=$backend
 	same "$backend: status" 0 "$status"
 	holds "$backend: same output" cmp "$work/out.plain" "$work/out"
-	report $backend
+	judged $backend
 	fact $backend "mode" 'all(.processes[]; .mode == "sampled" and .sample_bytes == 8192)'
 	fact $backend "every process is classified" 'all(.processes[]; .classified)'
 	fact $backend "blocks" 'close_to(blocks("R_PollAsyncRd"); 2000; 5 * error("R_PollAsyncRd"; "blocks_se"))'
@@ -43,9 +43,11 @@ for backend in psock mclapply; do
 		'close_to(error("R_PollAsyncRd"; "bytes_se") / 1024 / error("R_PollAsyncRd"; "blocks_se"); 1; 0.03)'
 	fact $backend "weight" 'sites("R_PollAsyncRd") | all(.blocks == 9 * .sampled_blocks)'
 	fact $backend "weight of smaller ones" 'sites("psock_worker_loop") | length > 0 and all(.blocks == 17 * .sampled_blocks)'
-	# Stale words may hide a block of a process, as ever.
+	# Stale words may hide some: what was not recorded has more of them, freed chunks too.
 	fact $backend "the leak is definite" '[sites("R_PollAsyncRd")[] | select(.kind != "definite") | .processes[]]
-		| group_by(.id) | all((map(.sampled_blocks) | add) <= 1)'
+		| group_by(.id) | all((map(.sampled_blocks) | add) <= 5)'
+	fact $backend "nothing else is definite or unknown" \
+		'[.sites[] | select(.kind == "definite" or .kind == "unknown") | .function] | unique == ["R_PollAsyncRd", "psock_worker_loop"]'
 	fact $backend "the leak comes first" '.sites[0].function == "R_PollAsyncRd"'
 	fact $backend "processes add up" '([.processes[].live_bytes] | add) == total("bytes")'
 	fact $backend "no free without its allocation" 'all(.processes[]; .unknown_frees == 0)'
@@ -73,7 +75,7 @@ same "--fail-on definite:1m" 1 "$status"
 
 # Before and after the fix; and the exact run is another of the same program.
 trace fixed job --backend=psock --fixed >/dev/null
-report fixed
+judged fixed
 fact fixed "fixed: none recorded" 'blocks("R_PollAsyncRd") == 0 and blocks("psock_worker_loop") == 0'
 run "$tool" diff --format=json --fail-on new:1m "$work/fixed" "$work/psock"
 same "from fixed to leaking: status" 1 "$status"
@@ -86,7 +88,7 @@ holds "exact and sampled: near" jq -e '[.sites[] | select(.function == "R_PollAs
 # The interval that is meant for: hardly a sample of the leak.
 options=sample=512k
 trace coarse job --backend=psock >/dev/null
-report coarse
+judged coarse
 fact coarse "all that lives" "close_to(total(\"bytes\"); $all; 5 * total_error(\"bytes_se\") + 0.02 * $all)"
 fact coarse "few samples" '[.processes[].sampled_allocations] | add < 5000'
 
