@@ -47,6 +47,28 @@ static inline void lt_gate_enter(void)
 	}
 }
 
+/* For one of several threads, where the gate is open. False: lt_gate_enter() must do it. */
+static inline bool lt_gate_enter_shared(void)
+{
+	uint32_t stripe = lt_thread.stripe;
+	if (lt_unlikely(!stripe || lt_thread.gate))
+		return false;
+	int *inside = &lt_stripes[stripe - 1].inside;
+	lt_thread.gate = 1;
+	lt_signal_fence();
+	lt_add_seq(inside, 1); /* pairs with lt_gate_close */
+	lt_signal_fence();
+	if (lt_unlikely(lt_load_seq(&lt_gate_closed))) {
+		lt_sub_release(inside, 1);
+		lt_signal_fence();
+		lt_thread.gate = 0;
+		return false;
+	}
+	lt_thread.inside = 1;
+	lt_signal_fence();
+	return true;
+}
+
 static inline void lt_gate_leave(void)
 {
 	lt_signal_fence();

@@ -114,21 +114,15 @@ __attribute__((noinline)) struct leaktrace_site *lt_record_new_site(struct lt_st
 	return native ? lt_site(lt_intern_site(native, r, stripe, flags)) : NULL;
 }
 
-/* A scratch that no other thread is in. */
-static struct lt_scratch *take_scratch(void)
+struct lt_scratch *lt_take_scratch_slowly(void)
 {
-	for (unsigned i = lt_thread.stripe - 1;; i++) {
+	for (unsigned i = lt_thread.stripe;; i++) {
 		struct lt_scratch *s = &lt_scratches[i % LT_SCRATCHES];
-		if (lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in give_scratch */
+		if (lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in lt_give_scratch */
 			return s;
 		if (i % LT_SCRATCHES == 0)
 			lt_sys_wait(64 + i / LT_SCRATCHES);
 	}
-}
-
-static void give_scratch(struct lt_scratch *scratch)
-{
-	lt_store_release(&scratch->busy, 0); /* pairs with take_scratch */
 }
 
 static void insert(struct leaktrace_site *site, void *address, size_t size, bool alone)
@@ -151,7 +145,27 @@ static void insert(struct leaktrace_site *site, void *address, size_t size, bool
 
 void lt_record_insert(struct leaktrace_site *site, void *address, size_t size)
 {
-	insert(site, address, size, true);
+	insert(site, address, size, lt_gate_is_alone());
+}
+
+__attribute__((noinline)) bool lt_recording_shared_alloc(void *address, size_t size, const uintptr_t *hook)
+{
+	if (lt_unlikely(!lt_gate_enter_shared()))
+		return false;
+	bool plain = lt_alive[LT_PLAIN]; /* the gate may have been closed since, for the image's end */
+	if (lt_likely(plain))
+		lt_recording_do_alloc(lt_take_scratch(), address, size, hook, false);
+	lt_gate_leave_slowly();
+	return plain;
+}
+
+__attribute__((noinline)) bool lt_recording_shared_free(void *address)
+{
+	if (lt_unlikely(!lt_gate_enter_shared()))
+		return false;
+	bool found = lt_alive[LT_PLAIN] && lt_recording_do_free(address, false);
+	lt_gate_leave_slowly();
+	return found;
 }
 
 static struct leaktrace_site *find_with_care(struct lt_scratch *scratch, const uintptr_t *hook, size_t size, uint32_t stripe)
@@ -169,9 +183,9 @@ static void alloc_with_care(void *address, size_t size, const uintptr_t *hook)
 	if (lt_gate_is_alone()) {
 		insert(find_with_care(lt_scratches, hook, size, 0), address, size, true);
 	} else {
-		struct lt_scratch *scratch = take_scratch();
+		struct lt_scratch *scratch = lt_take_scratch();
 		struct leaktrace_site *site = find_with_care(scratch, hook, size, (lt_thread.stripe - 1) % LT_SITE_STRIPES);
-		give_scratch(scratch);
+		lt_give_scratch(scratch);
 		insert(site, address, size, false);
 	}
 }
