@@ -50,15 +50,21 @@ enum {
 
 #define PLACES 64
 
+static const char *const no_context;
+
 /* kept[0] is outside all contexts: its `context` is where the outermost one leads, NULL or what was cut. `top` is the innermost
  * one kept; R's own may be further out by now, and come back. */
 static struct {
 	const struct lt_r_kept *top; /* kept[0], whose `lowest` is 0: there is no kept stack */
+	const char *const *innermost; /* R_GlobalContext */
 	bool cut;
+	unsigned srcref;             /* offset in a context */
+	int left;                    /* stacks that may be taken so until all is walked and checked */
 	uint32_t at[PLACES]; /* where a context may be in `kept`, in bytes, by its address; 0: nowhere */
 	struct lt_r_kept kept[CONTEXTS_MAX];
 	struct lt_r_word words[WORDS_MAX];
-} chain = { .top = chain.kept, .kept[0].words = chain.words };
+} chain = { .top = chain.kept, .innermost = &no_context, .kept[0].words = chain.words };
+
 
 static struct {
 	const char *context;
@@ -86,32 +92,22 @@ static inline __attribute__((always_inline)) bool is_same(const struct lt_r_kept
 }
 
 /* From `k`, which has its context's address, outwards: the innermost one that is not as it was; kept[0]: none. */
-static inline __attribute__((always_inline)) const struct lt_r_kept *find_change(const struct lt_r_layout *layout,
-                                                                                const struct lt_r_kept *k)
+static inline __attribute__((always_inline)) const struct lt_r_kept *find_change(const struct lt_r_kept *k)
 {
-	const struct lt_r_kept *three = chain.kept + 3;
-	const unsigned srcref = layout->srcref;
+	const struct lt_r_kept *one = chain.kept + 1;
+	const unsigned srcref = chain.srcref;
 	const char *context = k->context;
 
-	for (; k > three; k -= 4) {
+	for (; k > one; k -= 2) {
 		if (lt_unlikely(!is_same(k, context, srcref)))
 			return k;
 		context = k[-1].context;
 		if (lt_unlikely(!is_same(k - 1, context, srcref)))
 			return k - 1;
 		context = k[-2].context;
-		if (lt_unlikely(!is_same(k - 2, context, srcref)))
-			return k - 2;
-		context = k[-3].context;
-		if (lt_unlikely(!is_same(k - 3, context, srcref)))
-			return k - 3;
-		context = k[-4].context;
 	}
-	for (; k != chain.kept; k--) {
-		if (lt_unlikely(!is_same(k, context, srcref)))
-			break;
-		context = k[-1].context;
-	}
+	if (lt_likely(k == one) && lt_likely(is_same(k, context, srcref)))
+		k--;
 	return k;
 }
 
@@ -209,10 +205,17 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 	*cut = false;
 	if (lt_unlikely(lt_r.probation))
 		return take_in_full(cut);
+	if (chain.left < 0) {
+		chain.left = LT_R_CAREFUL - 1;
+		lt_r.walks |= LT_R_CAREFUL - 1; /* the next one is checked in full */
+	}
 	const char *context = lt_r_walk_begin(&walk, (uintptr_t)__builtin_frame_address(0));
-	if (!context)
+	if (!context) {
+		chain.top = chain.kept;
 		return 0;
-
+	}
+	chain.innermost = lt_r.global_context;
+	chain.srcref = walk.layout->srcref;
 	const struct lt_r_kept *same = walk.careful || chain.cut ? chain.kept : chain.top, *outside = NULL;
 	chain.top = chain.kept;
 	lt_signal_fence();
@@ -223,7 +226,7 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 
 		const struct lt_r_kept *found = find_kept(&walk, same, context);
 		if (found != chain.kept) {
-			const struct lt_r_kept *change = find_change(walk.layout, found);
+			const struct lt_r_kept *change = find_change(found);
 			if (change == chain.kept)
 				change = find_changed_word(found);
 			if (change != chain.kept) {
@@ -271,19 +274,14 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 
 uint32_t lt_r_stack(bool *cut)
 {
-	const struct lt_r_layout *layout = lt_load_acquire(&lt_r.layout); /* pairs with lt_r_locate() */
+	const char *context = *chain.innermost;
+	const struct lt_r_kept *top = (const void *)((const char *)chain.kept + *place_in_kept(context));
 
-	if (lt_likely(layout != NULL) && lt_likely((lt_r.walks + 1) & (LT_R_CAREFUL - 1)) && lt_likely(lt_r_first_thread > 0)) {
-		const char *context = *lt_r.global_context;
-		const struct lt_r_kept *top = (const void *)((const char *)chain.kept + *place_in_kept(context));
-		if (lt_likely(top->context == context) && lt_likely(top <= chain.top) &&
-		    lt_likely(top->lowest > (uintptr_t)__builtin_frame_address(0)) &&
-		    lt_likely(find_change(layout, top) == chain.kept) && lt_likely(find_changed_word(top) == chain.kept)) {
-			lt_r.walks++;
-			*cut = chain.cut;
-			return top->node;
-		}
-	}
+	*cut = chain.cut;
+	if (lt_likely(top->context == context) && lt_likely(top <= chain.top) &&
+	    lt_likely(top->lowest > (uintptr_t)__builtin_frame_address(0)) && lt_likely(lt_r_first_thread > 0) &&
+	    lt_likely(find_change(top) == chain.kept) && lt_likely(find_changed_word(top) == chain.kept) && lt_likely(--chain.left >= 0))
+		return top->node;
 	return take(cut);
 }
 
