@@ -37,8 +37,15 @@ struct writing {
 	uint64_t left; /* estimate, for the size of the next chunk */
 	uint64_t dropped;
 	uint32_t first_site;
-	struct leaktrace_inherited *inherited; /* by ancestors' site id; NULL: none or no memory */
 };
+
+/* By ancestors' site id; and before a fork also by ours, for the child. */
+static struct {
+	struct leaktrace_inherited *sites;
+	uint32_t room;
+	uint32_t known;    /* so many are right; 0: none, or no memory */
+	uint32_t prepared; /* likewise, for the child of the fork that is under way */
+} held;
 
 static void *room(struct list *list, uint32_t type, uint32_t record_size, uint32_t generation, uint64_t records)
 {
@@ -73,14 +80,8 @@ static void commit(struct list *list)
 static bool write_block(const struct lt_block *block, void *arg)
 {
 	struct writing *w = arg;
-	if (block->site < w->first_site) {
-		if (w->inherited) {
-			uint64_t weight = leaktrace_sample_weight(block->size, lt_options.sample);
-			w->inherited[block->site].blocks += weight;
-			w->inherited[block->site].bytes += weight * block->size;
-		}
+	if (block->site < w->first_site) /* put back by a realloc that failed */
 		return true;
-	}
 	struct leaktrace_block *record =
 		w->dropped ? NULL : room(w->blocks, LEAKTRACE_CHUNK_BLOCKS, sizeof *record, w->generation, w->left);
 	if (!record) {
@@ -117,28 +118,24 @@ void lt_blocks_write(bool final, bool patient)
 	lt_count_settle();
 	struct writing w = { .generation = process->blocks_generation + 1, .first_site = lt_site_first() };
 	unsigned set = w.generation & 1;
-	size_t inherited_size = w.first_site * sizeof *w.inherited;
 	/* A fatal signal waits until the list is complete. */
 	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
 	if (!make_lists(set))
 		goto out;
 	w.blocks = lists[set][0];
 	w.left = process->live_blocks;
-	if (w.first_site > 1)
-		w.inherited = lt_map(inherited_size);
-	w.dropped += lt_live_visit(patient, write_block, &w);
-	for (uint32_t site = 1; w.inherited && site < w.first_site; site++) {
-		if (!w.inherited[site].blocks)
+	w.dropped += lt_live_visit_own(patient, write_block, &w);
+	for (uint32_t site = 1; site < held.known; site++) {
+		if (!lt_load_relaxed(&held.sites[site].blocks))
 			continue;
 		struct leaktrace_inherited *record =
 			room(lists[set][1], LEAKTRACE_CHUNK_INHERITED, sizeof *record, w.generation, w.first_site - site);
 		if (!record)
 			break;
-		*record = w.inherited[site];
+		*record = held.sites[site];
 		record->site = site;
 		commit(lists[set][1]);
 	}
-	lt_unmap(w.inherited, inherited_size);
 	lt_store_relaxed(&process->dropped_blocks, w.dropped);
 	if (final)
 		__atomic_fetch_or(&process->flags, LEAKTRACE_PROCESS_BLOCKS_FINAL, __ATOMIC_RELAXED);
@@ -170,10 +167,81 @@ uint64_t lt_blocks_write_verdict(const struct lt_scan_block *blocks, size_t n, u
 	return dropped;
 }
 
-void lt_blocks_fork_child(void)
+static bool make_room(uint32_t sites)
+{
+	if (sites <= held.room)
+		return true;
+	uint32_t room = sites + sites / 4;
+	struct leaktrace_inherited *more = lt_map(room * sizeof *more);
+	if (!more)
+		return false;
+	if (held.known)
+		memcpy(more, held.sites, held.known * sizeof *more);
+	lt_unmap(held.sites, held.room * sizeof *held.sites);
+	held.sites = more;
+	held.room = room;
+	return true;
+}
+
+void lt_blocks_fork_prepare(void)
+{
+	uint32_t first = lt_site_first(), next = lt_site_next();
+	held.prepared = 0;
+	if ((first > 1 && held.known != first) || !make_room(next))
+		return;
+	for (uint32_t id = first; id < next; id++) {
+		const struct leaktrace_site *site = lt_site(id);
+		held.sites[id] = (struct leaktrace_inherited){ 0 };
+		if (!site)
+			continue;
+		held.sites[id].blocks = site->allocations - site->frees;
+		held.sites[id].bytes = site->allocated_bytes - site->freed_bytes;
+	}
+	held.prepared = next;
+}
+
+void lt_blocks_fork_parent(void)
+{
+	held.prepared = 0;
+}
+
+static bool count_held(const struct lt_block *block, void *arg)
+{
+	uint64_t weight = leaktrace_sample_weight(block->size, lt_options.sample);
+	if (block->site < held.known) {
+		held.sites[block->site].blocks += weight;
+		held.sites[block->site].bytes += weight * block->size;
+	}
+	return true;
+}
+
+void lt_blocks_inherited_free(uint32_t site, uint64_t blocks, uint64_t bytes)
+{
+	if (site >= held.known)
+		return;
+	lt_sub_relaxed(&held.sites[site].blocks, blocks);
+	lt_sub_relaxed(&held.sites[site].bytes, bytes);
+}
+
+void lt_blocks_begin_file(void)
 {
 	busy = 0;
 	for (unsigned i = 0; i < 4; i++)
 		if (lists[i / 2][i % 2])
 			lists[i / 2][i % 2]->count = lists[i / 2][i % 2]->used = 0;
+}
+
+void lt_blocks_fork_child(bool prepared)
+{
+	uint32_t first = lt_site_first();
+	lt_blocks_begin_file();
+	held.known = 0;
+	if (prepared && held.prepared == first) {
+		held.known = first;
+	} else if (first > 1 && make_room(first)) {
+		held.known = first;
+		memset(held.sites, 0, first * sizeof *held.sites);
+		lt_live_visit(true, count_held, NULL);
+	}
+	held.prepared = 0;
 }

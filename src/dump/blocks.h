@@ -19,7 +19,15 @@ void lt_blocks_write(bool final, bool patient);
 struct lt_scan_block;
 uint64_t lt_blocks_write_verdict(const struct lt_scan_block *blocks, size_t n, uint32_t first_site, uint32_t generation);
 
-/* In a fork child. */
-void lt_blocks_fork_child(void);
+/* No chunk of the file is known: another one, or another writer's. */
+void lt_blocks_begin_file(void);
+
+/* What a process holds of its ancestors' blocks is counted by site. Before a fork with the gate closed, after it in the parent, and
+ * in the child; `prepared`: the first was called, and nothing has changed since. */
+void lt_blocks_fork_prepare(void);
+void lt_blocks_fork_parent(void);
+void lt_blocks_fork_child(bool prepared);
+/* So many of an ancestor's site are freed. Any context. */
+void lt_blocks_inherited_free(uint32_t site, uint64_t blocks, uint64_t bytes);
 
 #endif

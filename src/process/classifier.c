@@ -355,7 +355,7 @@ static struct leaktrace_verdict *open_verdict(const struct lt_classification *c)
 	if (lt_dump_snapshot(c->snapshot))
 		return NULL;
 	lt_intern_fork_child(false);
-	lt_blocks_fork_child();
+	lt_blocks_begin_file();
 	lt_classify_fork_child();
 	lt_process->blocks_generation = 0;
 	if (c->label)

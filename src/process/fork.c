@@ -115,7 +115,7 @@ static void child(bool safe, bool interrupted)
 	lt_intern_fork_child(interrupted);
 	lt_unwind_fork_child(parent.safe);
 	lt_unload_fork_child();
-	lt_blocks_fork_child();
+	lt_blocks_fork_child(safe && !interrupted);
 	lt_events_fork_child();
 	lt_classify_fork_child();
 	lt_identity_fork_child();
@@ -162,12 +162,14 @@ static void on_prepare(void)
 		lt_fork_child_unseen(false);
 	lt_fork_stop_threads();
 	lt_count_settle();
+	lt_blocks_fork_prepare();
 }
 
 static void on_parent(void)
 {
 	if (lt_load_relaxed(&lt_state) != LT_ON)
 		return;
+	lt_blocks_fork_parent();
 	lt_fork_resume_threads();
 	lt_thread.depth--;
 }

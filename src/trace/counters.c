@@ -4,6 +4,7 @@
  */
 #include "trace/counters.h"
 #include "base/options.h"
+#include "dump/blocks.h"
 
 #define PENDING_BYTES 4096
 #define PENDING_BLOCKS 32
@@ -105,12 +106,19 @@ void lt_count_sampled_alloc(struct leaktrace_site *site, uint64_t size, uint32_t
 	unlock_site(site, alone);
 }
 
-void lt_count_sampled_free(struct leaktrace_site *site, uint64_t size, uint32_t task, bool temporary, bool alone)
+void lt_count_inherited_free(uint32_t id, uint64_t blocks, uint64_t bytes)
 {
+	lt_add_relaxed(&lt_process->inherited_freed_blocks, blocks);
+	lt_add_relaxed(&lt_process->inherited_freed_bytes, bytes);
+	lt_blocks_inherited_free(id, blocks, bytes);
+}
+
+void lt_count_sampled_free(uint32_t id, uint64_t size, uint32_t task, bool temporary, bool alone)
+{
+	struct leaktrace_site *site = lt_site(id);
 	uint64_t weight = leaktrace_sample_weight(size, lt_options.sample), bytes = weight * size;
 	if (!site) {
-		lt_add_relaxed(&lt_process->inherited_freed_blocks, weight);
-		lt_add_relaxed(&lt_process->inherited_freed_bytes, bytes);
+		lt_count_inherited_free(id, weight, bytes);
 		return;
 	}
 	lock_site(site, alone);

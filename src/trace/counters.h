@@ -102,14 +102,15 @@ static inline __attribute__((always_inline)) void count_alloc(struct leaktrace_s
 	unlock_site(site, alone);
 }
 
-/* `site` NULL: of an ancestor. */
-static inline __attribute__((always_inline)) void count_free(struct leaktrace_site *site, uint64_t size, uint32_t task,
-                                                             bool temporary, bool alone)
+/* So many blocks of a site of an ancestor. */
+void lt_count_inherited_free(uint32_t id, uint64_t blocks, uint64_t bytes);
+
+static inline __attribute__((always_inline)) void count_free(uint32_t id, uint64_t size, uint32_t task, bool temporary, bool alone)
 {
 	struct leaktrace_process *process = lt_process;
+	struct leaktrace_site *site = lt_site(id);
 	if (lt_unlikely(!site)) {
-		lt_add_relaxed(&process->inherited_freed_blocks, 1);
-		lt_add_relaxed(&process->inherited_freed_bytes, size);
+		lt_count_inherited_free(id, 1, size);
 		return;
 	}
 	lock_site(site, alone);
@@ -129,6 +130,6 @@ static inline __attribute__((always_inline)) void count_free(struct leaktrace_si
 
 /* The same of a block of a sample, which counts as many. */
 void lt_count_sampled_alloc(struct leaktrace_site *site, uint64_t size, uint32_t task, bool alone);
-void lt_count_sampled_free(struct leaktrace_site *site, uint64_t size, uint32_t task, bool temporary, bool alone);
+void lt_count_sampled_free(uint32_t id, uint64_t size, uint32_t task, bool temporary, bool alone);
 
 #endif

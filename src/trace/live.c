@@ -36,6 +36,7 @@
 
 struct lt_live_shard lt_live_shards[LT_LIVE_SHARDS];
 uint32_t lt_live_odd_count;
+struct lt_live_layer *lt_live_inherited;
 
 /* Each shard's at first: no room. */
 static struct {
@@ -48,6 +49,13 @@ static struct {
 	uint32_t used, size;
 	struct lt_block *blocks; /* address 0: free */
 } odd;
+
+struct lt_live_layer {
+	struct lt_live_layer *outer;
+	uint32_t odd_used;
+	struct lt_block *odd;
+	struct lt_live_array *arrays[LT_LIVE_SHARDS]; /* under the lock of the shard of today; NULL: empty */
+};
 
 int lt_live_init(void)
 {
@@ -268,45 +276,138 @@ int lt_live_insert_slowly(const struct lt_block *block, struct lt_block *old)
 	return error;
 }
 
+static struct lt_live_entry *find(struct lt_live_array *array, uintptr_t address)
+{
+	struct lt_live_entry *e = lt_live_home(array, address);
+	while ((e->key ^ (uint64_t)address << 17) >> 20 && e->key)
+		e++;
+	return e->key && e->value ? e : NULL;
+}
+
+bool lt_live_remove_inherited(uintptr_t address, struct lt_block *block)
+{
+	struct lt_live_shard *shard = lt_live_shard(address);
+	bool found = false;
+	for (struct lt_live_layer *layer = lt_live_inherited; layer && !found; layer = layer->outer) {
+		struct lt_live_array *array = layer->arrays[shard - lt_live_shards];
+		if (array && !(address & 7)) {
+			lt_lock(&shard->lock);
+			struct lt_live_entry *e = find(array, address);
+			if (e) {
+				*block = lt_live_unpack(e);
+				lt_store_relaxed(&e->value, 0);
+				found = true;
+			}
+			lt_unlock(&shard->lock);
+		}
+		if (!layer->odd_used || found)
+			continue;
+		lt_lock(&odd.lock);
+		for (uint32_t i = 0; i < layer->odd_used && !found; i++)
+			if (layer->odd[i].address == address) {
+				*block = layer->odd[i];
+				layer->odd[i].address = 0;
+				found = true;
+			}
+		lt_unlock(&odd.lock);
+	}
+	return found;
+}
+
+/* A block of `layer` that something newer is at: its free was not seen. */
+static bool is_hidden(const struct lt_live_layer *layer, const struct lt_live_shard *shard, uintptr_t address)
+{
+	if (!layer)
+		return false;
+	if (find(shard->array, address))
+		return true;
+	for (const struct lt_live_layer *inner = lt_live_inherited; inner != layer; inner = inner->outer) {
+		struct lt_live_array *array = inner->arrays[shard - lt_live_shards];
+		if (array && find(array, address))
+			return true;
+	}
+	return false;
+}
+
+struct visiting {
+	int64_t deadline;
+	bool (*visit)(const struct lt_block *block, void *arg);
+	void *arg;
+	bool more;
+	unsigned skipped;
+};
+
+/* `layer` NULL: the process's own. */
+static void visit_shard(struct visiting *v, struct lt_live_shard *shard, const struct lt_live_layer *layer)
+{
+	struct lt_live_array *const *array = layer ? &layer->arrays[shard - lt_live_shards] : &shard->array;
+	if (!lt_load_relaxed(array) || lt_load_relaxed(array) == &nothing.array)
+		return;
+	if (lt_lock_until(&shard->lock, v->deadline)) {
+		v->skipped += room_of(*array) - (*array)->room;
+		return;
+	}
+	for (uint32_t i = 0, n = size_of(*array); i < n && v->more; i++)
+		if ((*array)->entries[i].value) {
+			struct lt_block block = lt_live_unpack(&(*array)->entries[i]);
+			if (!is_hidden(layer, shard, block.address))
+				v->more = v->visit(&block, v->arg);
+		}
+	lt_unlock(&shard->lock);
+}
+
+static void visit_odd(struct visiting *v, const struct lt_block *blocks, uint32_t used)
+{
+	if (!v->more || !used)
+		return;
+	if (lt_lock_until(&odd.lock, v->deadline)) {
+		v->skipped += used;
+		return;
+	}
+	for (uint32_t i = 0; i < used && v->more; i++)
+		if (blocks[i].address)
+			v->more = v->visit(&blocks[i], v->arg);
+	lt_unlock(&odd.lock);
+}
+
+static unsigned visit_layers(bool patient, bool inherited, bool (*visit)(const struct lt_block *block, void *arg), void *arg)
+{
+	struct visiting v = {
+		.deadline = lt_sys_clock(CLOCK_MONOTONIC) + (patient ? PATIENT_NS : IMPATIENT_NS), .visit = visit, .arg = arg, .more = true,
+	};
+	const struct lt_live_layer *layer = NULL;
+	do {
+		for (unsigned s = 0; s < LT_LIVE_SHARDS && v.more; s++)
+			visit_shard(&v, &lt_live_shards[s], layer);
+		if (layer)
+			visit_odd(&v, layer->odd, layer->odd_used);
+		else if (lt_load_relaxed(&lt_live_odd_count))
+			visit_odd(&v, odd.blocks, odd.used);
+		layer = layer ? layer->outer : lt_live_inherited;
+	} while (inherited && layer && v.more);
+	return v.skipped;
+}
+
 unsigned lt_live_visit(bool patient, bool (*visit)(const struct lt_block *block, void *arg), void *arg)
 {
-	int64_t deadline = lt_sys_clock(CLOCK_MONOTONIC) + (patient ? PATIENT_NS : IMPATIENT_NS);
-	unsigned skipped = 0;
-	bool more = true;
-	for (unsigned s = 0; s < LT_LIVE_SHARDS && more; s++) {
-		struct lt_live_shard *shard = &lt_live_shards[s];
-		if (lt_load_relaxed(&shard->array) == &nothing.array)
-			continue;
-		if (lt_lock_until(&shard->lock, deadline)) {
-			skipped += room_of(shard->array) - shard->array->room;
-			continue;
-		}
-		for (uint32_t i = 0, n = size_of(shard->array); i < n && more; i++)
-			if (shard->array->entries[i].value) {
-				struct lt_block block = lt_live_unpack(&shard->array->entries[i]);
-				more = visit(&block, arg);
-			}
-		lt_unlock(&shard->lock);
-	}
-	if (!more || !lt_load_relaxed(&lt_live_odd_count))
-		return skipped;
-	if (lt_lock_until(&odd.lock, deadline))
-		return skipped + lt_live_odd_count;
-	for (uint32_t i = 0; i < odd.used && more; i++)
-		if (odd.blocks[i].address)
-			more = visit(&odd.blocks[i], arg);
-	lt_unlock(&odd.lock);
-	return skipped;
+	return visit_layers(patient, true, visit, arg);
+}
+
+unsigned lt_live_visit_own(bool patient, bool (*visit)(const struct lt_block *block, void *arg), void *arg)
+{
+	return visit_layers(patient, false, visit, arg);
+}
+
+static bool count_one(const struct lt_block *block, void *arg)
+{
+	++*(uint64_t *)arg;
+	return true;
 }
 
 uint64_t lt_live_count(void)
 {
-	uint64_t count = lt_load_relaxed(&lt_live_odd_count);
-	for (unsigned s = 0; s < LT_LIVE_SHARDS; s++) {
-		const struct lt_live_array *array = lt_live_shards[s].array;
-		for (uint32_t i = 0, n = size_of(array); i < n; i++)
-			count += !!array->entries[i].value;
-	}
+	uint64_t count = 0;
+	lt_live_visit(true, count_one, &count);
 	return count;
 }
 
@@ -315,26 +416,48 @@ uint64_t lt_live_most(void)
 	uint64_t most = lt_load_relaxed(&lt_live_odd_count);
 	for (unsigned s = 0; s < LT_LIVE_SHARDS; s++)
 		most += size_of(lt_live_shards[s].array);
+	for (const struct lt_live_layer *layer = lt_live_inherited; layer; layer = layer->outer) {
+		most += layer->odd_used;
+		for (unsigned s = 0; s < LT_LIVE_SHARDS; s++)
+			most += layer->arrays[s] ? size_of(layer->arrays[s]) : 0;
+	}
 	return most;
 }
 
 unsigned lt_live_fork_child(void)
 {
+	struct lt_live_layer *layer = lt_map(sizeof *layer);
 	unsigned lost = 0;
+	bool any = false;
 	for (unsigned s = 0; s < LT_LIVE_SHARDS; s++) {
 		struct lt_live_shard *shard = &lt_live_shards[s];
-		if (shard->lock.held) {
-			shard->array = &nothing.array; /* the array stays mapped: it may be anything just now */
-			shard->lock.held = 0;
+		bool empty = shard->array == &nothing.array;
+		/* The array of one that was held stays mapped: it may be anything just now. */
+		if (shard->lock.held || (!layer && !empty)) {
 			lost++;
+		} else if (!empty) {
+			layer->arrays[s] = shard->array;
+			any = true;
 		}
+		shard->array = &nothing.array;
+		shard->lock.held = 0;
 	}
-	if (odd.lock.held) {
-		odd.used = odd.size = 0;
-		odd.blocks = NULL;
-		lt_live_odd_count = 0;
-		odd.lock.held = 0;
+	if (odd.lock.held || (!layer && odd.used)) {
 		lost++;
+	} else if (odd.used) {
+		layer->odd_used = odd.used;
+		layer->odd = odd.blocks;
+		any = true;
+	}
+	odd.used = odd.size = 0;
+	odd.blocks = NULL;
+	odd.lock.held = 0;
+	lt_live_odd_count = 0;
+	if (any) {
+		layer->outer = lt_live_inherited;
+		lt_live_inherited = layer;
+	} else {
+		lt_unmap(layer, sizeof *layer);
 	}
 	return lost;
 }

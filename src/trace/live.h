@@ -53,6 +53,11 @@ int lt_live_init(void);
 int lt_live_insert_slowly(const struct lt_block *block, struct lt_block *old);
 bool lt_live_remove_odd(uintptr_t address, struct lt_block *block);
 
+/* In a fork child, what its ancestors had: it begins with an empty table of its own, so it neither copies their pages one by one
+ * nor looks through their blocks for its own. NULL: nothing. */
+extern LT_HIDDEN struct lt_live_layer *lt_live_inherited;
+bool lt_live_remove_inherited(uintptr_t address, struct lt_block *block);
+
 static inline struct lt_live_shard *lt_live_shard(uintptr_t address)
 {
 	return &lt_live_shards[(address >> 18) * 0x9e3779b97f4a7c15ULL >> (64 - LT_LIVE_SHARDS_LOG2)];
@@ -171,19 +176,24 @@ static inline bool lt_live_remove(uintptr_t address, struct lt_block *block)
 		*block = (struct lt_block){ address, lt_live_size(value), lt_live_site(value), lt_live_task(key, value) };
 		return true;
 	}
-	return lt_unlikely(lt_load_relaxed(&lt_live_odd_count)) && lt_live_remove_odd(address, block);
+	if (lt_unlikely(lt_load_relaxed(&lt_live_odd_count)) && lt_live_remove_odd(address, block))
+		return true;
+	return lt_unlikely(lt_live_inherited != NULL) && lt_live_remove_inherited(address, block);
 }
 
 /* Calls visit for each block, shard by shard, under the shard's lock, until it returns false. For the locks of all
  * it waits 200 ms, 5 ms with `patient` false, for it may have interrupted a holder, or a holder may never go on; a shard whose
  * lock can't be had is skipped. Returns a number that the blocks in those do not exceed. */
 unsigned lt_live_visit(bool patient, bool (*visit)(const struct lt_block *block, void *arg), void *arg);
+/* The same, of the blocks that are not inherited. */
+unsigned lt_live_visit_own(bool patient, bool (*visit)(const struct lt_block *block, void *arg), void *arg);
 
 /* The number of blocks, by a look at all entries; and a number that they do not exceed, by a look at all shards. */
 uint64_t lt_live_count(void);
 uint64_t lt_live_most(void);
 
-/* In a fork child: all locks free. A shard whose lock was held (only after a raw fork) is emptied; returns their number. */
+/* In a fork child: all locks free, all blocks inherited. A shard whose lock was held (only after a raw fork) is emptied; returns
+ * their number, with no memory that of all. */
 unsigned lt_live_fork_child(void);
 
 #endif

@@ -56,11 +56,10 @@ void lt_record_settle(void)
 
 static void freed(const struct lt_block *block, bool temporary)
 {
-	struct leaktrace_site *site = lt_site(block->site);
 	if (lt_unlikely(lt_options.sample))
-		lt_count_sampled_free(site, block->size, block->task, temporary, lt_gate_is_alone());
+		lt_count_sampled_free(block->site, block->size, block->task, temporary, lt_gate_is_alone());
 	else
-		count_free(site, block->size, block->task, temporary, lt_gate_is_alone());
+		count_free(block->site, block->size, block->task, temporary, lt_gate_is_alone());
 }
 
 /* An entry whose block is no more: its free was not seen, or a failure leaves it out. */

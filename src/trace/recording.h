@@ -117,7 +117,7 @@ static inline __attribute__((always_inline)) bool lt_recording_do_free(void *add
 		bool temporary = lt_thread.last_block == lt_veiled(address);
 		if (temporary)
 			lt_thread.last_block = 0;
-		count_free(lt_site(lt_live_site(value)), lt_live_size(value), lt_live_task(key, value), temporary, alone);
+		count_free(lt_live_site(value), lt_live_size(value), lt_live_task(key, value), temporary, alone);
 	}
 	return found;
 }

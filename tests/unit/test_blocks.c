@@ -44,7 +44,7 @@ static int tear_down(void **state)
 {
 	for (uintptr_t i = 0; i < MOST; i++)
 		remove_block(i);
-	lt_blocks_fork_child();
+	lt_blocks_fork_child(false);
 	tracer_tear_down(state);
 	return lt_live_count() ? -1 : 0;
 }
@@ -166,18 +166,26 @@ static void repeated_lists_need_the_room_of_two(void **state)
 	assert_int_equal(after.header.committed, before.header.committed);
 }
 
-static void inherited_blocks_are_summed_by_site(void **state)
+static void expect_inherited_sums(struct tracer *tracer, bool prepared)
 {
-	struct tracer *tracer = *state;
 	uint32_t first = lt_intern_site(1, 0, 0, 0), second = lt_intern_site(2, 0, 0, 0), unused = lt_intern_site(3, 0, 0, 0);
 	unsigned met = 0;
 
-	for (uintptr_t i = 0; i < 10; i++)
-		insert_block(i, i < 7 ? first : second);
+	for (uintptr_t i = 0; i < 10; i++) {
+		struct leaktrace_site *site = lt_site(i < 7 ? first : second);
+		insert_block(i, site->id);
+		site->allocations += 3;
+		site->frees += 2;
+		site->allocated_bytes += 1000 + 100 + i;
+		site->freed_bytes += 1000;
+	}
+	if (prepared)
+		lt_blocks_fork_prepare();
 	tracer_end(tracer); /* fork */
 	tracer_start(tracer, MAX_SIZE);
-	lt_blocks_fork_child();
+	lt_blocks_fork_child(prepared);
 	remove_block(0);
+	lt_blocks_inherited_free(first, 1, 100);
 	insert_block(10, lt_intern_site(1, 0, 0, 0));
 	lt_blocks_write(false, true);
 	struct view view = view_of(tracer);
@@ -195,6 +203,17 @@ static void inherited_blocks_are_summed_by_site(void **state)
 	}
 	assert_int_equal(met, 2);
 	view_free(&view);
+}
+
+static void inherited_blocks_are_summed_by_site(void **state)
+{
+	expect_inherited_sums(*state, true);
+}
+
+/* _Fork and the like. */
+static void without_preparation_they_are_counted(void **state)
+{
+	expect_inherited_sums(*state, false);
 }
 
 static void blocks_that_do_not_fit_are_counted(void **state)
@@ -291,6 +310,7 @@ int main(void)
 		TEST(empty_list_is_a_generation_too),
 		TEST(repeated_lists_need_the_room_of_two),
 		TEST(inherited_blocks_are_summed_by_site),
+		TEST(without_preparation_they_are_counted),
 		TEST(blocks_that_do_not_fit_are_counted),
 		TEST(list_that_fits_in_part_counts_the_rest),
 		TEST(no_dump_no_list),

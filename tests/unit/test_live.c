@@ -359,6 +359,49 @@ static void fork_child_loses_only_a_shard_caught_in_an_update(void **state)
 	assert_int_equal(lt_live_count(), others);
 }
 
+static bool sum_sites(const struct lt_block *block, void *argument)
+{
+	*(uint64_t *)argument += block->site;
+	return true;
+}
+
+/* Sites tell the generations apart. */
+static void fork_child_finds_what_it_inherited(void **state)
+{
+	struct lt_block old, block = { .address = 0x10000, .size = 1, .site = 1 };
+	uint64_t sum = 0;
+
+	assert_int_equal(lt_live_insert(&block, &old), 0);
+	block = (struct lt_block){ 0x20000, 1, 1, 0 };
+	assert_int_equal(lt_live_insert(&block, &old), 0);
+	block = (struct lt_block){ 0x30000, UINT64_C(1) << 33, 1, 0 };
+	assert_int_equal(lt_live_insert(&block, &old), 0);
+	assert_int_equal(lt_live_fork_child(), 0);
+	block = (struct lt_block){ 0x40000, 1, 10, 0 };
+	assert_int_equal(lt_live_insert(&block, &old), 0);
+	assert_int_equal(lt_live_fork_child(), 0);
+	block = (struct lt_block){ 0x20000, 1, 100, 0 }; /* the free was not seen */
+	assert_int_equal(lt_live_insert(&block, &old), 0);
+	lt_live_visit(true, sum_sites, &sum);
+	assert_int_equal(sum, 112);
+	sum = 0;
+	lt_live_visit_own(true, sum_sites, &sum);
+	assert_int_equal(sum, 100);
+	assert_true(lt_live_most() >= 4);
+
+	assert_true(lt_live_remove(0x10000, &block));
+	assert_int_equal(block.site, 1);
+	assert_false(lt_live_remove(0x10000, &block));
+	assert_true(lt_live_remove(0x30000, &block));
+	assert_int_equal(block.size, UINT64_C(1) << 33);
+	assert_true(lt_live_remove(0x40000, &block));
+	assert_int_equal(block.site, 10);
+	assert_true(lt_live_remove(0x20000, &block));
+	assert_int_equal(block.site, 100);
+	assert_true(lt_live_remove(0x20000, &block)); /* the stale one */
+	assert_int_equal(lt_live_count(), 0);
+}
+
 /* With no memory for growth, a shard fills up and then says so; what is in it stays. */
 static void fill_without_memory(void *argument)
 {
@@ -460,6 +503,7 @@ int main(void)
 		TEST(removal_in_any_order_keeps_the_rest_of_a_run),
 		TEST(impatient_visit_leaves_a_held_shard_out_and_says_so),
 		TEST(fork_child_loses_only_a_shard_caught_in_an_update),
+		TEST(fork_child_finds_what_it_inherited),
 		TEST(visit_meets_each_block_once),
 		TEST(visit_ends_when_told),
 		TEST(random_operations_agree_with_an_array),
