@@ -406,8 +406,16 @@ static bool count_one(const struct lt_block *block, void *arg)
 
 uint64_t lt_live_count(void)
 {
-	uint64_t count = 0;
-	lt_live_visit(true, count_one, &count);
+	uint64_t count = lt_load_relaxed(&lt_live_odd_count);
+	for (unsigned s = 0; s < LT_LIVE_SHARDS && !lt_live_inherited; s++) {
+		const struct lt_live_array *array = lt_live_shards[s].array;
+		for (uint32_t i = 0, n = array == &nothing.array ? 0 : size_of(array); i < n; i++)
+			count += !!array->entries[i].value;
+	}
+	if (lt_live_inherited) {
+		count = 0;
+		lt_live_visit(true, count_one, &count);
+	}
 	return count;
 }
 

@@ -14,10 +14,22 @@
 /* What a step does with rbp: reads it anew and makes no use of what it was; makes use of it; leaves it as it is. */
 enum lt_use { LT_USE_NONE, LT_USE_RBP, LT_USE_PASS }; /* need = use & 1 or (use & 2 and the need of the frame outside) */
 
+/* A word that held a return address or a saved register before. It may be anything by now, for a sanitizer too. */
+static inline __attribute__((always_inline)) uintptr_t lt_stack_word(uintptr_t at)
+{
+#if defined __SANITIZE_ADDRESS__ && defined __x86_64__
+	uintptr_t word;
+	__asm__ volatile("movq %1, %0" : "=r"(word) : "m"(*(const uintptr_t *)at));
+	return word;
+#else
+	return *(const uintptr_t *)at;
+#endif
+}
+
 /* Of the frames outside `f`, the innermost whose slot does not hold what it held; below s->frames: there is none. */
 static inline struct lt_frame *lt_find_change(struct lt_stack *s, struct lt_frame *f)
 {
-#define SAME(i) (*(uintptr_t *)f[-(i)].slot == f[-(i)].pc)
+#define SAME(i) (lt_stack_word(f[-(i)].slot) == f[-(i)].pc)
 	struct lt_frame *seven = s->frames + 7;
 	for (; f > seven; f -= 8) {
 		if (lt_unlikely(!SAME(1)))
@@ -59,7 +71,7 @@ static inline __attribute__((always_inline)) bool lt_in_lockstep(const struct lt
 			f = lt_find_change(s, f);
 			if (f < outermost)
 				break;
-			pc = *(uintptr_t *)f->slot;
+			pc = lt_stack_word(f->slot);
 		}
 		struct lt_rule rule = lt_rules_find(rules, pc);
 		if (lt_unlikely(rule.kind != LT_RULE_RSP || rule.rbp == LT_RBP_AT_RBP || f->need | f[-1].need ||
@@ -68,10 +80,10 @@ static inline __attribute__((always_inline)) bool lt_in_lockstep(const struct lt
 		s->hash += (pc - f->pc) * lt_frame_factor(f->slot);
 		f->pc = pc;
 		changed = f--;
-		pc = *(uintptr_t *)f->slot;
+		pc = lt_stack_word(f->slot);
 	}
 	for (const struct lt_word *extra = s->extras, *end = s->extras_end; extra != end; extra++)
-		if (lt_unlikely(*extra->at != extra->value))
+		if (lt_unlikely(lt_stack_word((uintptr_t)extra->at) != extra->value))
 			goto out;
 	done = true;
 out:

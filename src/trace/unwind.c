@@ -295,7 +295,7 @@ static inline struct lt_frame *find_extra_change(struct lt_stack *s, struct lt_f
 	const struct lt_word *first = s->extras + (change < s->frames ? 0 : change->extras), *word = s->extras + (f == s->frames ? 0 : f[-1].extras);
 	while (lt_likely(word > first)) {
 		word--;
-		if (lt_likely(*word->at == word->value))
+		if (lt_likely(lt_stack_word((uintptr_t)word->at) == word->value))
 			continue;
 		do
 			f--;
