@@ -9,6 +9,8 @@
 #   fact DIR TEXT FILTER   FILTER, in jq's language with the functions below, holds for that report
 #   same TEXT A B          the strings are equal
 #   holds TEXT COMMAND...  COMMAND succeeds
+#   until_true COMMAND...  waits until it does, 20 s at most
+#   says FILE PATTERN      the pattern is in the file
 #   skip TEXT              ends the script as skipped
 # shellcheck shell=sh disable=SC2034
 
@@ -50,6 +52,19 @@ needs() {
 	for thing; do
 		command -v "$thing" >/dev/null || skip "no $thing"
 	done
+}
+
+until_true() {
+	tries=0
+	until "$@"; do
+		tries=$((tries + 1))
+		[ $tries -lt 400 ] || return 1
+		sleep 0.05
+	done
+}
+
+says() {
+	grep -q -- "$2" "$1" 2>/dev/null
 }
 
 bad() {

@@ -10,8 +10,6 @@
 	const struct lt_command lt_command_##word = {.name = #word, .arguments = operands, .summary = line}
 
 LATER(top, "[PID|SESSION]", "Watch running processes");
-LATER(start, "PID", "Switch tracing on in a running process");
-LATER(stop, "PID", "Switch tracing off in a running process");
 LATER(export, "--to=FORMAT -o FILE [SESSION...]", "Write other tools' formats");
 LATER(compare, "SESSION...", "Show runs side by side");
 LATER(advise, "[SESSION...]", "Recommend fork or PSOCK from a session's own figures");

@@ -19,8 +19,6 @@
 #include "out.h"
 #include "xalloc.h"
 
-#define CALL_PATIENCE_MS 5000
-
 struct arguments {
 	const char *label;
 };
@@ -76,31 +74,14 @@ static bool wait_for_verdict(const char *path, struct leaktrace_verdict *verdict
 	return known && verdict->state == LEAKTRACE_VERDICT_DONE;
 }
 
-static const char *reason(int error)
-{
-	switch (-error) {
-	case ESRCH: return "there is no such process, or its tracing is over";
-	case ENOENT: return "is not traced by this version of libleaktrace.so";
-	case EPERM: case EACCES:
-		return "may not be looked into: be its user, and root where kernel.yama.ptrace_scope is not 0, or no debugger is at it";
-	case EBUSY: return "is just being classified";
-	case ETIMEDOUT: return "does not come to run: it is stopped, or waits for a device";
-	case ENODATA: return "is not classified: option verdict=off, or it has no dump";
-	}
-	return strerror(-error);
-}
-
 static int snapshot(pid_t pid, const char *label)
 {
 	static const char *const kinds[LEAKTRACE_KINDS] = {"unknown", "definite", "indirect", "possible", "reachable"};
 	struct leaktrace_remote done;
 	struct leaktrace_verdict verdict;
-	int error = lt_inject(pid, LEAKTRACE_REMOTE_SNAPSHOT, label, CALL_PATIENCE_MS, &done);
 
-	if (error) {
-		fprintf(stderr, "leaktrace: process %d %s\n", (int)pid, reason(error));
+	if (lt_inject_or_say(pid, LEAKTRACE_REMOTE_SNAPSHOT, label, &done))
 		return LT_STATUS_TROUBLE;
-	}
 	char *dump = lt_inject_dump(pid);
 	if (!dump) {
 		fprintf(stderr, "leaktrace: process %d has no dump any more\n", (int)pid);
@@ -143,17 +124,11 @@ static int run(const struct lt_command *command, int argc, char **argv)
 {
 	struct arguments arguments = {0};
 	int status, first = lt_command_options(command, argc, argv, take, &arguments, &status);
-	char *end;
 
 	if (first < 0)
 		return status;
-	if (argc - first != 1)
-		return lt_command_bad(command, "one PID is wanted");
-	errno = 0;
-	long pid = strtol(argv[first], &end, 10);
-	if (errno || *end || pid <= 0 || pid != (pid_t)pid)
-		return lt_command_bad(command, "%s is no PID", argv[first]);
-	return snapshot((pid_t)pid, arguments.label);
+	pid_t pid = lt_inject_pid(command, argc - first, argv + first);
+	return pid ? snapshot(pid, arguments.label) : LT_STATUS_TROUBLE;
 }
 
 static const struct lt_option options[] = {

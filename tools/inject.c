@@ -294,3 +294,44 @@ int lt_inject(pid_t pid, enum leaktrace_remote_wish wish, const char *label, uns
 }
 
 #endif
+
+static const char *reason(int error)
+{
+	switch (-error) {
+	case ESRCH: return "there is no such process, or its tracing is over";
+	case ENOENT: return "is not traced by this version of libleaktrace.so";
+	case EPERM: case EACCES:
+		return "may not be looked into: be its user, and root where kernel.yama.ptrace_scope is not 0, or no debugger is at it";
+	case EBUSY: return "is busy with another snapshot, start or stop";
+	case ETIMEDOUT: return "does not come to run: it is stopped, or waits for a device";
+	case ENODATA: return "is not classified: option verdict=off, or it has no dump";
+	}
+	return strerror(-error);
+}
+
+bool lt_inject_or_say(pid_t pid, enum leaktrace_remote_wish wish, const char *label, struct leaktrace_remote *done)
+{
+	int error = lt_inject(pid, wish, label, 5000, done);
+
+	if (error)
+		fprintf(stderr, "leaktrace: process %d %s\n", (int)pid, reason(error));
+	return error;
+}
+
+pid_t lt_inject_pid(const struct lt_command *command, int argc, char **argv)
+{
+	char *end;
+	long pid;
+
+	if (argc != 1) {
+		lt_command_bad(command, "one PID is wanted");
+		return 0;
+	}
+	errno = 0;
+	pid = strtol(argv[0], &end, 10);
+	if (errno || end == argv[0] || *end || pid <= 0 || pid != (pid_t)pid) {
+		lt_command_bad(command, "%s is no PID", argv[0]);
+		return 0;
+	}
+	return (pid_t)pid;
+}

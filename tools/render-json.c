@@ -119,6 +119,7 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	const struct leaktrace_process *record = &process->record;
 	const struct lt_intern *intern = report->merge->intern;
 	json_t *object = json_object();
+	int64_t recorded = lt_lineage_recorded(process);
 
 	json_object_set_new(object, "id", string(process->id));
 	json_object_set_new(object, "pid", number(record->key.pid));
@@ -138,6 +139,7 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "verdict", make_verdict(intern, process));
 	json_object_set_new(object, "mode", string(lt_sample_bytes(record) ? "sampled" : "exact"));
 	json_object_set_new(object, "sample_bytes", number(record->sample_bytes));
+	json_object_set_new(object, "recorded", recorded < 0 ? json_null() : json_real((double)recorded / 1e9));
 	json_object_set_new(object, "allocations", number(process->allocations));
 	json_object_set_new(object, "allocated_bytes", number(process->allocated_bytes));
 	json_object_set_new(object, "frees", number(process->frees));

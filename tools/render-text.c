@@ -416,6 +416,26 @@ static void render_sampled(const struct lt_report *report, FILE *out)
 	fputs("; ± is the standard error\n", out);
 }
 
+static void render_recorded(const struct lt_report *report, FILE *out)
+{
+	uint64_t partly = 0, never = 0;
+	char number[LT_OUT_NUMBER];
+	double seconds = 0;
+
+	for (size_t i = 0; i < report->merge->process_count; i++) {
+		int64_t recorded = lt_lineage_recorded(&report->merge->processes[i]);
+
+		partly += recorded > 0;
+		never += recorded == 0;
+		seconds += recorded > 0 ? (double)recorded / 1e9 : 0;
+	}
+	if (partly)
+		fprintf(out, "Recorded in part: %s process%s, for %.1f s; what was allocated at other times is not in here\n",
+			lt_out_count(number, partly), partly == 1 ? "" : "es", seconds);
+	if (never)
+		fprintf(out, "Never recorded: %s process%s\n", lt_out_count(number, never), never == 1 ? "" : "es");
+}
+
 /* Prints "what: figure (processes)" for a fault that some processes have. */
 static void render_missing(const struct lt_report *report, FILE *out)
 {
@@ -493,6 +513,7 @@ static void render_header(const struct lt_report *report, FILE *out)
 	fputc('\n', out);
 	render_roles(report, out);
 	render_sampled(report, out);
+	render_recorded(report, out);
 	render_missing(report, out);
 	render_summary(report, out);
 	fputc('\n', out);

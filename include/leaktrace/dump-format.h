@@ -25,7 +25,8 @@
  *   1.0  first version.
  *   1.1  leak kinds: VERDICTS chunks, leaktrace_block.flags, snapshot files (LEAKTRACE_HEADER_SNAPSHOT).
  *   1.2  sampling: figures of a process with LEAKTRACE_PROCESS_SAMPLED are scaled, see leaktrace_sample_weight(); of a site
- *        `sampled`, variance_blocks, variance_bytes.
+ *        `sampled`, variance_blocks, variance_bytes. Recording switched on and off: LEAKTRACE_PROCESS_PAUSED, recorded_ns,
+ *        recording_since_ns, LEAKTRACE_EVENT_START, LEAKTRACE_EVENT_STOP.
  */
 #ifndef LEAKTRACE_DUMP_FORMAT_H
 #define LEAKTRACE_DUMP_FORMAT_H
@@ -72,6 +73,7 @@ enum leaktrace_process_flag {
 	LEAKTRACE_PROCESS_BLOCKS_FINAL = 1u << 6,  /* the BLOCKS of blocks_generation were written at the process's end; without
 	                                              it they are those of an earlier moment (the end of a task) */
 	LEAKTRACE_PROCESS_INHERIT_LOST = 1u << 7,  /* the fork caught the live table in an update: what was inherited is unknown */
+	LEAKTRACE_PROCESS_PAUSED = 1u << 8,        /* not recorded all the time: recorded_ns and recording_since_ns are valid */
 };
 
 /* Which process image: unique over hosts, boots, reuse of PIDs, and exec. All zero: none. */
@@ -120,7 +122,9 @@ struct leaktrace_process {
 	uint32_t boot_id;             /* string */
 	uint64_t pid_namespace;       /* inode of the PID name space: a PID means something only inside it */
 	uint64_t dropped_events;      /* no room for them, or too many while the tracer was interrupted */
-	uint64_t reserved[10];
+	uint64_t recorded_ns;        /* in spans of recording that are over, ns */
+	int64_t recording_since_ns;  /* start of the present one, CLOCK_REALTIME; 0: it is off */
+	uint64_t reserved[8];
 };
 static_assert(sizeof(struct leaktrace_process) == 384, "on-disk size");
 
@@ -336,6 +340,8 @@ enum leaktrace_event_type {
 	LEAKTRACE_EVENT_MARK = 3,       /* text: label of leaktrace_mark() */
 	LEAKTRACE_EVENT_EXEC_FAILED = 4, /* value: errno; the image went on */
 	LEAKTRACE_EVENT_NOTE = 5,       /* text: a problem of the tracer, for people; this version of the library writes none */
+	LEAKTRACE_EVENT_START = 6,      /* recording was switched on; */
+	LEAKTRACE_EVENT_STOP = 7,       /* off */
 };
 
 struct leaktrace_event {

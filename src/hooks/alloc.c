@@ -184,6 +184,22 @@ static JUMP_ON void sampled_free(void *block)
 		lt_real.free(block);
 }
 
+/* Dormant: an image that is traced, but not now. What was recorded before must be found by its free. */
+static JUMP_ON void *dormant_realloc(void *old, size_t size)
+{
+	if (lt_unlikely(lt_was_on) || lt_bootstrap_owns(old))
+		return exact_realloc(old, size);
+	return lt_real.realloc(old, size);
+}
+
+static JUMP_ON void dormant_free(void *block)
+{
+	if (lt_unlikely(lt_was_on) || lt_bootstrap_owns(block))
+		exact_free(block);
+	else
+		lt_real.free(block);
+}
+
 /* Before the constructor has run: the real functions may not be known yet, and nothing is recorded. */
 static void *early_malloc(size_t size)
 {
@@ -251,8 +267,13 @@ void lt_hooks_switch(void)
 	}
 	lt_store_relaxed(&hooks.malloc, active ? exact_malloc : lt_real.malloc);
 	lt_store_relaxed(&hooks.calloc, active ? exact_calloc : lt_real.calloc);
-	lt_store_relaxed(&hooks.realloc, on ? exact_realloc : real_realloc);
-	lt_store_relaxed(&hooks.free, on ? exact_free : real_free);
+	if (!active && !(on && lt_was_on) && !lt_bootstrap_is_used()) {
+		lt_store_relaxed(&hooks.realloc, lt_real.realloc);
+		lt_store_relaxed(&hooks.free, lt_real.free);
+		return;
+	}
+	lt_store_relaxed(&hooks.realloc, active ? exact_realloc : on ? dormant_realloc : real_realloc);
+	lt_store_relaxed(&hooks.free, active ? exact_free : on ? dormant_free : real_free);
 }
 
 /* A jump, not a call: the function jumped to has the hook's own caller above it. */

@@ -38,14 +38,12 @@ EXPORT void leaktrace_preload_snapshot(const char *label)
 
 EXPORT void leaktrace_preload_start(void)
 {
-	lt_active = true;
-	lt_hooks_switch();
+	lt_record_switch(true);
 }
 
 EXPORT void leaktrace_preload_stop(void)
 {
-	lt_active = false;
-	lt_hooks_switch();
+	lt_record_switch(false);
 }
 
 /* For R's .C() (include/leaktrace/leaktrace.R): the name of a function, and a label. */

@@ -106,7 +106,7 @@ static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 	EXPORT void name parameters                                \
 	{                                                          \
 		REAL(name);                                        \
-		if (block && lt_recording() && lt_sample_may_have(block)) { \
+		if (block && lt_was_on && lt_recording() && lt_sample_may_have(block)) { \
 			lt_thread.depth++;                         \
 			lt_record_free(block);                     \
 			lt_thread.depth--;                         \

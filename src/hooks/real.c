@@ -112,6 +112,11 @@ void *lt_bootstrap_alloc(size_t size, size_t alignment)
 	}
 }
 
+bool lt_bootstrap_is_used(void)
+{
+	return lt_load_relaxed(&bootstrap_used);
+}
+
 size_t lt_bootstrap_size(const void *block)
 {
 	size_t size;

@@ -75,6 +75,9 @@ static inline bool lt_bootstrap_owns(const void *block)
 /* Bytes asked for. */
 size_t lt_bootstrap_size(const void *block);
 
+/* Some of it was given out. No more is once the real functions are known. */
+bool lt_bootstrap_is_used(void);
+
 /* The definition behind ours of a function that is hooked: in an object that came with the program and stands behind us (what
  * RTLD_NEXT finds); else in a C++ library; else in the first object that has one, for instance a plugin opened RTLD_LOCAL. NULL:
  * there is none. *stays: it can't be unloaded. Takes the loader's lock for dl_iterate_phdr, not the one that dlopen holds while

@@ -317,7 +317,7 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 			.blocks = listing.blocks, .count = listing.count, .threads = c->threads, .thread_count = c->thread_count,
 			.threads_missing = c->threads_missing,
 			.own_tls_low = (uintptr_t)&lt_thread - tp, .own_tls_high = (uintptr_t)(&lt_thread + 1) - tp,
-			.own = own.ranges, .own_count = own.count, .first_site = first_site, .sampled = lt_options.sample,
+			.own = own.ranges, .own_count = own.count, .first_site = first_site, .sampled = lt_options.sample || lt_was_off,
 			.collect = collect_r,
 		};
 		error = lt_scan_run(&scan);

@@ -106,7 +106,7 @@ void lt_remote_call(void)
 	else if (remote->wish == LEAKTRACE_REMOTE_SNAPSHOT)
 		snapshot(remote);
 	else if (remote->wish == LEAKTRACE_REMOTE_START || remote->wish == LEAKTRACE_REMOTE_STOP)
-		remote->result = 0, lt_active = remote->wish == LEAKTRACE_REMOTE_START, lt_hooks_switch();
+		remote->result = 0, lt_record_switch(remote->wish == LEAKTRACE_REMOTE_START);
 	else
 		remote->result = -ENOSYS;
 	remote->calls++;

@@ -63,6 +63,14 @@ void lt_record_taken_freed(const struct lt_taken *taken);
 
 /* Recording of new allocations is on (option active, leaktrace_start/stop). */
 extern LT_HIDDEN bool lt_active;
+/* It was off before, in this image or its ancestors: there may be blocks that were not recorded. And: it was on, so that there may
+ * be some that were. */
+extern LT_HIDDEN bool lt_was_off, lt_was_on;
+
+/* The one place where it is switched. Any context, also without a dump. */
+void lt_record_switch(bool on);
+/* A dump begins: notes there whether recording is on. */
+void lt_record_begin_dump(void);
 
 /* Task borders; see tasks.c. */
 void lt_task_begin(void);

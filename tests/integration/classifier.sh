@@ -8,20 +8,6 @@ needs jq timeout mkfifo
 ulimit -c 0
 snapshots=$targets/snapshots
 
-# Waits until COMMAND succeeds, at most 20 s. usage: until_true COMMAND...
-until_true() {
-	tries=0
-	until "$@"; do
-		tries=$((tries + 1))
-		[ $tries -lt 400 ] || return 1
-		sleep 0.05
-	done
-}
-
-says() {
-	grep -q -- "$2" "$1" 2>/dev/null
-}
-
 # ------------------------------------------------------------------ every way to end, and snapshots from inside
 
 # usage: mode STATUS END_KIND END_CODE MODE [NUMBER]; the session is named MODE
@@ -97,8 +83,11 @@ for round in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 2
 	run trace groups "$snapshots" group 1
 	same "group: status in round $round" 143 "$status"
 done
-status=0
-"$tool" report --format=json "$work"/groups/*.lts >"$work/alone.json" 2>"$work/alone.err" || status=$?
+all_judged() {
+	"$tool" report --format=json "$work"/groups/*.lts >"$work/alone.json" 2>"$work/alone.err" &&
+		jq -e 'all(.processes[]; .classified)' "$work/alone.json" >/dev/null
+}
+until_true all_judged || true
 fact alone "group: 30 snapshots" '.processes | length == 30 and all(.classified)'
 
 # ------------------------------------------------------------------ snapshots from outside

@@ -81,6 +81,7 @@ static int tear_down(void **state)
 	for (unsigned i = 0; i < MOST; i++)
 		lt_live_remove((uintptr_t)BLOCK(i), &block);
 	lt_active = true;
+	lt_was_off = false;
 	tracer_tear_down(state);
 	return lt_live_count() ? -1 : 0;
 }
@@ -221,13 +222,17 @@ static void inactive_recording_sees_frees_only(void **state)
 {
 	take_here(BLOCK(0), 100);
 	struct leaktrace_site *site = site_of_last();
-	lt_active = false;
+	lt_record_switch(false);
 	take_here(BLOCK(1), 100);
 	lt_record_free(BLOCK(0));
 	lt_record_free(BLOCK(1));
+	lt_record_switch(true);
+	lt_record_free(BLOCK(2)); /* born while it was off, for all we know */
 	assert_int_equal(site->allocations + site->frees, 2);
 	assert_int_equal(lt_process->live_blocks, 0);
 	assert_int_equal(lt_process->unknown_frees, 0);
+	assert_true(lt_process->flags & LEAKTRACE_PROCESS_PAUSED);
+	assert_true(lt_process->recording_since_ns);
 }
 
 /* As the reader: noted figures where the site saw the process's peak, the present ones elsewhere. */
