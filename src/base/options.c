@@ -14,6 +14,7 @@ struct lt_options lt_options = {
 	.max_size = UINT64_C(256) << 20,
 	.verdict = true,
 	.active = true,
+	.r_stacks = true,
 	.signals = true,
 };
 
@@ -106,6 +107,8 @@ static int set_one(const char *key, const char *value)
 	}
 	if (!strcmp(key, "active"))
 		return parse_bool(value, &o->active);
+	if (!strcmp(key, "r_stacks"))
+		return parse_bool(value, &o->r_stacks);
 	if (!strcmp(key, "signals"))
 		return parse_bool(value, &o->signals);
 	return -ENOENT;

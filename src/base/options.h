@@ -21,6 +21,7 @@ struct lt_options {
 	bool verdict;
 	bool active;
 	uint32_t check; /* every so many stacks, compare with libunwind's; 0: never */
+	bool r_stacks; /* take R's call stacks too, where there is R */
 	bool signals; /* catch fatal signals whose disposition is the default */
 };
 

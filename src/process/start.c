@@ -137,7 +137,7 @@ int lt_start_dump(const struct leaktrace_key *parent, const struct leaktrace_key
 	p->uid = (uint32_t)lt_syscall6(SYS_getuid, 0, 0, 0, 0, 0, 0);
 	p->role = role;
 	p->flags |= LEAKTRACE_PROCESS_NATIVE_STACKS | (lt_r_present() ? LEAKTRACE_PROCESS_R : 0) |
-	            (lt_r_present() && !lt_r_note() ? LEAKTRACE_PROCESS_R_STACKS : 0);
+	            (lt_r_present() && !lt_r_note() && lt_options.r_stacks ? LEAKTRACE_PROCESS_R_STACKS : 0);
 	p->flags |= lt_options.sample ? LEAKTRACE_PROCESS_SAMPLED : 0;
 	p->exe = string_ref(lt_identity.exe);
 	p->host = string_ref(lt_identity.host);
@@ -145,7 +145,7 @@ int lt_start_dump(const struct leaktrace_key *parent, const struct leaktrace_key
 	p->dir = string_ref(lt_session.dir);
 	p->boot_id = string_ref(lt_identity.boot_id);
 	p->cmdline = lt_intern_string(lt_identity.cmdline, lt_identity.cmdline_size);
-	p->r_note = string_ref(lt_r_note());
+	p->r_note = string_ref(lt_r_present() && !lt_options.r_stacks ? "option r_stacks=0" : lt_r_note());
 	p->start_ns = lt_sys_clock(CLOCK_REALTIME);
 	p->r_version = lt_r_version();
 	p->depth = lt_options.depth;
@@ -234,6 +234,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 				lt_warn("R call stacks are off: ", lt_r_note(), NULL);
 		}
 		lt_thread.r_main = lt_r_present();
+		lt_thread.r_stacks = lt_thread.r_main && lt_options.r_stacks;
 		lt_fork_init();
 		lt_end_init();
 		lt_signals_init();

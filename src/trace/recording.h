@@ -71,7 +71,7 @@ static inline __attribute__((always_inline)) struct leaktrace_site *lt_find_site
 {
 	uint32_t r = 0, flags = 0;
 	uint64_t hash = stack->hash + lt_load_relaxed(&lt_stack_generation) + stripe;
-	if (lt_thread.r_main) {
+	if (lt_thread.r_stacks) {
 		bool cut;
 		r = lt_likely(!check) ? lt_r_stack(&cut) : lt_record_checked_r_stack(scratch, &cut);
 		if (lt_unlikely(cut)) /* or no room for it */

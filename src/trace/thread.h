@@ -14,6 +14,7 @@ struct lt_thread {
 	uint32_t inside;  /* those that the gate has counted; <= gate, equal but in between the two steps */
 	uint32_t stripe;  /* of the gate, plus 1; 0: not chosen yet */
 	bool r_main;      /* R runs on this thread */
+	bool r_stacks;    /* and its call stacks are taken */
 	uint8_t unloading; /* calls of dlclose that this thread is in */
 	uintptr_t stack_low, stack_high; /* of the thread's own stack, what can be read for sure; see unwind.c */
 	/* Veiled addresses, or the scan for pointers would find them here. 0: none. */

@@ -26,4 +26,12 @@ fact d "blocks at exit" "one(\"master\") | close_to(.live_blocks; $5; 60)"
 fact d "bytes at exit" "one(\"master\") | close_to(.live_bytes; $4; 200000)"
 fact d "the leak" 'holds("R_PollAsyncRd"; 50; 51200)'
 
+options=r_stacks=0
+run trace native R --vanilla --no-echo -f "$script"
+same "r_stacks=0: status" 0 "$status"
+report native
+fact native "no R calls" '[.sites[] | select(.r | length > 0)] == []'
+fact native "the same blocks" 'holds("R_PollAsyncRd"; 50; 51200)'
+fact native "it is said why" 'one("master") | .r_note == "option r_stacks=0"'
+
 finish

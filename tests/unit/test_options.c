@@ -57,12 +57,13 @@ static void nothing_given_leaves_the_defaults(void **state)
 	assert_int_equal(lt_options.max_size, 256 << 20);
 	assert_true(lt_options.verdict);
 	assert_true(lt_options.active);
+	assert_true(lt_options.r_stacks);
 	assert_true(lt_options.signals);
 }
 
 static void each_key_is_taken(void **state)
 {
-	parse("dir=/d:log=/l:scope=r:sample=512k:depth=64:max_size=1m:verdict=off:active=0:signals=0");
+	parse("dir=/d:log=/l:scope=r:sample=512k:depth=64:max_size=1m:verdict=off:active=0:r_stacks=0:signals=0");
 	assert_int_equal(complaints, 0);
 	assert_string_equal(lt_options.dir, "/d");
 	assert_string_equal(lt_options.log, "/l");
@@ -72,6 +73,7 @@ static void each_key_is_taken(void **state)
 	assert_int_equal(lt_options.max_size, 1 << 20);
 	assert_false(lt_options.verdict);
 	assert_false(lt_options.active);
+	assert_false(lt_options.r_stacks);
 	assert_false(lt_options.signals);
 }
 
