@@ -42,7 +42,7 @@ struct lt_live_layer *lt_live_inherited;
 static struct {
 	struct lt_live_array array;
 	struct lt_live_entry entries[1 + 15 + 1];
-} nothing = { .array = { .slots = 1 } };
+} nothing = { .array = { .slots = 1, .live = 1 } };
 
 static struct {
 	struct lt_lock lock; /* rank 3 */
@@ -128,6 +128,7 @@ static struct lt_live_array *make_array(uint32_t live, bool first)
 		array->slots = (uint32_t)((bytes - sizeof *array) / sizeof *array->entries) - LT_LIVE_TAIL;
 	}
 	array->room = room_of(array);
+	array->live = 1;
 	return array;
 }
 

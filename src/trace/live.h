@@ -34,6 +34,7 @@ struct lt_live_entry {
 struct lt_live_array {
 	uint32_t slots;
 	uint32_t room; /* so many unused entries may be taken until it must grow */
+	uint64_t live; /* 1: read as an entry's value, no free one's */
 	_Alignas(16) struct lt_live_entry entries[];
 };
 
@@ -158,10 +159,12 @@ static inline __attribute__((always_inline)) bool lt_live_take(uintptr_t address
 	*value = e->value; /* 0 in an unused entry */
 	if (lt_likely(*value != 0)) {
 		lt_store_relaxed(&e->value, 0);
-		if (!e[1].key) { /* the end of its run: it is no way to any other */
-			lt_store_relaxed(&e->key, 0);
-			array->room++;
-		}
+		if (!e[1].key) /* the end of its run: it is no way to any other, and so may those before it be that were freed */
+			do {
+				lt_store_relaxed(&e->key, 0);
+				array->room++;
+				e--;
+			} while (lt_unlikely(!e->value && e->key)); /* ends at array->live */
 	}
 	if (!alone)
 		lt_unlock(&shard->lock);
