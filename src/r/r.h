@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the traced side asks of R: the only header of this room that others include.
+ * What the traced side asks of R: with stack.h, for the hot path, the only header of this room that others include.
  *
  * Everything here only reads R's memory: no allocation, no call that can raise an R error, run R code or start R's garbage
  * collector, no lock. All functions but lt_r_locate() may be called inside any malloc made by R's main thread.

@@ -18,7 +18,8 @@
  *     counts: R_NilValue and primitive functions, which are never freed, have no environment there;
  *   - the call's head, not the call: R makes new calls for methods, and a symbol is never freed;
  *   - srcref and code object. begincontext() sets all of these; nothing in R changes them while the context lives, nor the
- *     variable that holds the position in the byte code of its caller, which has to wait.
+ *     variable that holds the position in the byte code of its caller, which has to wait;
+ *   - of R's toplevel context, where the chain ends, nothing but that it is there: it is static, and no function's.
  * Whatever else was read on the way (a head that is no symbol, enclosures, the registry's cells, position, srcref, the bytes of
  * the file's name) is kept as a list of words with their addresses, "watched"; the list is mostly empty. It is compared
  * in the order in which it was read, so each address is good if the words before it are as they were. Where words don't tell
@@ -37,98 +38,26 @@
  * callstack.c. Turned down: cloenv to tell calls apart, which is new for each, for its address too comes again after a
  * collection, and R does not tell when it collects.
  */
-#include "r/watch.h"
+#include "r/stack.h"
 #include "trace/intern.h"
 
 #include <string.h>
 
-enum {
-	CONTEXTS_MAX = 4 * LT_R_DEPTH, /* with more there is no kept stack */
-	WORDS_MAX = 4096,
-};
 #define FICKLE ((const char *)1)
-
-#define PLACES 64
 
 static const char *const no_context;
 
-/* kept[0] is outside all contexts: its `context` is where the outermost one leads, NULL or what was cut. `top` is the innermost
- * one kept; R's own may be further out by now, and come back. */
-static struct {
-	const struct lt_r_kept *top; /* kept[0], whose `lowest` is 0: there is no kept stack */
-	const char *const *innermost; /* R_GlobalContext */
-	bool cut;
-	unsigned srcref;             /* offset in a context */
-	int left;                    /* stacks that may be taken so until all is walked and checked */
-	uint32_t at[PLACES]; /* where a context may be in `kept`, in bytes, by its address; 0: nowhere */
-	struct lt_r_kept kept[CONTEXTS_MAX];
-	struct lt_r_word words[WORDS_MAX];
-} chain = { .top = chain.kept, .innermost = &no_context, .kept[0].words = chain.words };
-
+struct lt_r_chain lt_r_chain = { .top = lt_r_chain.kept, .last = lt_r_chain.kept, .innermost = &no_context, .kept[0].words = lt_r_chain.words };
+#define chain lt_r_chain
 
 static struct {
 	const char *context;
 	bool function;
-} fresh[CONTEXTS_MAX];
-
-static inline const struct lt_r_node *node_at(const char *context, unsigned offset)
-{
-	return lt_r_field(context, offset);
-}
-
-/* The context of `k`, which is there, is as it was. */
-static inline __attribute__((always_inline)) bool is_same(const struct lt_r_kept *k, const char *context, unsigned srcref)
-{
-	const struct lt_r_node *function = node_at(context, LT_R_CALLFUN), *head = k->head;
-
-	if (lt_unlikely(lt_r_field(context, 0) != k[-1].context))
-		return false;
-	if (!head)
-		return lt_likely(function == k->function);
-	return lt_likely(node_at(context, LT_R_CONTEXT_CALL)->list.car == head) &&
-	       lt_likely(function->closure.environment == k->function) &&
-	       lt_likely(node_at(context, srcref) == k->srcref) &&
-	       lt_likely(node_at(context, LT_R_BCBODY) == k->body);
-}
-
-/* From `k`, which has its context's address, outwards: the innermost one that is not as it was; kept[0]: none. */
-static inline __attribute__((always_inline)) const struct lt_r_kept *find_change(const struct lt_r_kept *k)
-{
-	const struct lt_r_kept *one = chain.kept + 1;
-	const unsigned srcref = chain.srcref;
-	const char *context = k->context;
-
-	for (; k > one; k -= 2) {
-		if (lt_unlikely(!is_same(k, context, srcref)))
-			return k;
-		context = k[-1].context;
-		if (lt_unlikely(!is_same(k - 1, context, srcref)))
-			return k - 1;
-		context = k[-2].context;
-	}
-	if (lt_likely(k == one) && lt_likely(is_same(k, context, srcref)))
-		k--;
-	return k;
-}
-
-/* The outermost of the contexts out from `k` whose words are not as they were; kept[0]: none. */
-static inline const struct lt_r_kept *find_changed_word(const struct lt_r_kept *k)
-{
-	const struct lt_r_word *word = chain.words, *end = k->words;
-
-	for (; word != end; word++)
-		if (lt_unlikely(*word->at != word->value))
-			break;
-	if (lt_likely(word == end))
-		return chain.kept;
-	for (k = chain.kept + 1; k->words <= word;)
-		k++;
-	return k;
-}
+} fresh[LT_R_KEPT_MAX];
 
 static inline uint32_t *place_in_kept(const char *context)
 {
-	return &chain.at[((uintptr_t)context >> 4) % PLACES];
+	return &chain.at[((uintptr_t)context >> 4) % LT_R_PLACES];
 }
 
 /* The kept context at `context`, no further in than `from`; kept[0]: none. */
@@ -146,14 +75,14 @@ static const struct lt_r_kept *find_kept(const struct lt_r_walk *walk, const str
 static bool keep(const struct lt_r_walk *walk, struct lt_r_kept *k, const char *context, bool is_function)
 {
 	const struct lt_r_layout *layout = walk->layout;
-	const struct lt_r_node *function = node_at(context, layout->callfun), *call = node_at(context, layout->call);
+	const struct lt_r_node *function = lt_r_node_at(context, layout->callfun), *call = lt_r_node_at(context, layout->call);
 	bool on_stack = (uintptr_t)context > walk->frame && (uintptr_t)context < lt_r.stack_top;
 
 	*k = (struct lt_r_kept){
 		.context = context,
 		.function = function,
-		.srcref = node_at(context, layout->srcref),
-		.body = node_at(context, layout->bcbody),
+		.srcref = lt_r_node_at(context, layout->srcref),
+		.body = lt_r_node_at(context, layout->bcbody),
 		.lowest = on_stack ? (uintptr_t)context : k[-1].lowest ? k[-1].lowest : UINTPTR_MAX,
 		.node = k[-1].node,
 		.words = k[-1].words,
@@ -166,7 +95,7 @@ static bool keep(const struct lt_r_walk *walk, struct lt_r_kept *k, const char *
 	}
 
 	struct lt_r_watch watch = {
-		.next = chain.words + (k->words - chain.words), .end = chain.words + WORDS_MAX, .kept = k, .outermost = chain.kept,
+		.next = chain.words + (k->words - chain.words), .end = chain.words + LT_R_WORDS_MAX, .kept = k, .outermost = chain.kept,
 	};
 	struct lt_r_call named;
 	lt_r_call_of(walk, context, &named, &watch);
@@ -203,13 +132,18 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 	unsigned n = 0, functions = 0;
 
 	*cut = false;
-	if (lt_unlikely(lt_r.probation))
+	if (lt_unlikely(lt_r.probation)) {
+		lt_r_stack_forget();
 		return take_in_full(cut);
+	}
 	if (chain.left < 0) {
 		chain.left = LT_R_CAREFUL - 1;
 		lt_r.walks |= LT_R_CAREFUL - 1; /* the next one is checked in full */
 	}
 	const char *context = lt_r_walk_begin(&walk, (uintptr_t)__builtin_frame_address(0));
+	const uintptr_t outermost = chain.kept[0].lowest;
+	chain.kept[0].lowest = 0;
+	chain.last = chain.kept;
 	if (!context) {
 		chain.top = chain.kept;
 		return 0;
@@ -217,6 +151,7 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 	chain.innermost = lt_r.global_context;
 	chain.srcref = walk.layout->srcref;
 	const struct lt_r_kept *same = walk.careful || chain.cut ? chain.kept : chain.top, *outside = NULL;
+	bool toplevel = false;
 	chain.top = chain.kept;
 	lt_signal_fence();
 	for (; context; context = lt_r_field(context, 0)) {
@@ -224,14 +159,18 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 		if (lt_unlikely(visit != LT_R_VISIT_FUNCTION && visit != LT_R_VISIT_OTHER))
 			return 0;
 
+		if (visit == LT_R_VISIT_OTHER && !lt_r_field(context, 0) && walk.stack != (uintptr_t)context) {
+			toplevel = true;
+			break;
+		}
 		const struct lt_r_kept *found = find_kept(&walk, same, context);
 		if (found != chain.kept) {
-			const struct lt_r_kept *change = find_change(found);
+			const struct lt_r_kept *change = lt_r_find_change(found);
 			if (change == chain.kept)
-				change = find_changed_word(found);
+				change = lt_r_find_changed_word(found);
 			if (change != chain.kept) {
 				same = change - 1;
-			} else if (functions + found->functions <= LT_R_DEPTH && n + (unsigned)(found - chain.kept) < CONTEXTS_MAX) {
+			} else if (functions + found->functions <= LT_R_DEPTH && n + (unsigned)(found - chain.kept) < LT_R_KEPT_MAX) {
 				outside = found;
 				break;
 			} else {
@@ -242,7 +181,7 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 			*cut = true;
 			break;
 		}
-		if (n == CONTEXTS_MAX - 1)
+		if (n == LT_R_KEPT_MAX - 1)
 			return take_in_full(cut);
 		fresh[n].context = context;
 		fresh[n++].function = visit == LT_R_VISIT_FUNCTION;
@@ -255,6 +194,7 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 		k += outside - chain.kept;
 	else
 		*k = (struct lt_r_kept){ .context = context, .words = chain.words };
+	const uintptr_t lowest = toplevel ? UINTPTR_MAX : outside ? outermost : 0;
 	while (n--) {
 		*place_in_kept(fresh[n].context) = (uint32_t)((const char *)(k + 1) - (const char *)chain.kept);
 		if (!keep(&walk, ++k, fresh[n].context, fresh[n].function) && k->functions) {
@@ -268,24 +208,23 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 		*place_in_kept(k->context) = (uint32_t)((const char *)k - (const char *)chain.kept);
 	}
 	lt_signal_fence();
-	chain.top = k;
+	chain.kept[0].lowest = lowest;
+	chain.top = chain.last = k;
 	return k->node;
 }
 
 uint32_t lt_r_stack(bool *cut)
 {
-	const char *context = *chain.innermost;
-	const struct lt_r_kept *top = (const void *)((const char *)chain.kept + *place_in_kept(context));
+	const struct lt_r_kept *top = (const void *)((const char *)chain.kept + *place_in_kept(*chain.innermost));
 
 	*cut = chain.cut;
-	if (lt_likely(top->context == context) && lt_likely(top <= chain.top) &&
-	    lt_likely(top->lowest > (uintptr_t)__builtin_frame_address(0)) && lt_likely(lt_r_first_thread > 0) &&
-	    lt_likely(find_change(top) == chain.kept) && lt_likely(find_changed_word(top) == chain.kept) && lt_likely(--chain.left >= 0))
-		return top->node;
+	if (lt_likely(lt_r_first_thread > 0) && lt_likely(lt_r_is_kept(top, (uintptr_t)__builtin_frame_address(0))))
+		return (chain.last = top)->node;
 	return take(cut);
 }
 
 void lt_r_stack_forget(void)
 {
-	chain.top = chain.kept;
+	chain.top = chain.last = chain.kept;
+	chain.kept[0].lowest = 0;
 }

@@ -18,21 +18,22 @@ __thread struct lt_thread lt_thread __attribute__((tls_model("initial-exec")));
 static uint64_t alive_dummy[3] = { 1 };
 uint64_t *lt_alive = alive_dummy;
 
-struct lt_scratch *lt_scratches;
+struct lt_scratch *lt_scratches[LT_SCRATCHES];
 static uint64_t checked; /* option check */
 
 int lt_record_init(void)
 {
 	lt_active = lt_was_on = lt_options.active;
 	lt_was_off = !lt_active;
-	lt_scratches = lt_map(LT_SCRATCHES * sizeof *lt_scratches);
-	return lt_scratches ? lt_live_init() : -ENOMEM;
+	lt_scratches[0] = lt_map(sizeof **lt_scratches);
+	return lt_scratches[0] ? lt_live_init() : -ENOMEM;
 }
 
 void lt_record_fork_child(void)
 {
 	for (unsigned i = 0; i < LT_SCRATCHES; i++)
-		lt_scratches[i].busy = 0;
+		if (lt_scratches[i])
+			lt_scratches[i]->busy = 0;
 	for (unsigned i = 0; i < LT_STRIPES; i++)
 		lt_stripes[i].pending = 0;
 	lt_sample_fork_child();
@@ -97,14 +98,6 @@ static __attribute__((noinline, cold)) void missed(const struct lt_block *block)
 	freed(block, false);
 }
 
-static void check_stack(const uintptr_t *hook, const struct lt_stack *stack)
-{
-	int saved = errno;
-	if (lt_add_relaxed(&checked, 1) % lt_options.check == 0)
-		lt_stack_check(hook, stack, lt_options.depth);
-	errno = saved;
-}
-
 static bool is_still_unsure(void)
 {
 	int saved = errno;
@@ -113,24 +106,22 @@ static bool is_still_unsure(void)
 	return unsure;
 }
 
-__attribute__((noinline, cold)) uint32_t lt_record_checked_r_stack(struct lt_scratch *scratch, bool *cut)
+/* Option check: the site must be that of the stack as libunwind finds it and of the R stack as a full walk finds it. */
+static __attribute__((noinline, cold)) void check_site(struct lt_scratch *scratch, const struct leaktrace_site *site, const uintptr_t *hook)
 {
-	static uint64_t checked_r;
-	bool right_cut = false;
-	int saved = errno;
-	uint32_t r = lt_r_stack(cut);
-	if (lt_add_relaxed(&checked_r, 1) % lt_options.check)
-		return r;
-	unsigned calls = lt_r_calls(scratch->calls, LT_R_DEPTH, &right_cut);
-	uint32_t right = lt_intern_r(scratch->calls, calls);
-	if (r != right || *cut != (right_cut || (calls && !right)))
+	uintptr_t pcs[LT_DEPTH_MAX];
+	bool cut = false, r_cut = false;
+	unsigned n = lt_stack_judge(hook, pcs, lt_options.depth, &cut);
+	if (n && (lt_intern_native(pcs, n) != site->native || cut != !!(site->flags & LEAKTRACE_SITE_CUT)))
+		lt_warn("check: a stack is not as libunwind finds it", NULL, NULL);
+	unsigned calls = lt_thread.r_stacks ? lt_r_calls(scratch->calls, LT_R_DEPTH, &r_cut) : 0;
+	uint32_t r = lt_intern_r(scratch->calls, calls);
+	if (r != site->r || (r_cut || (calls && !r)) != !!(site->flags & LEAKTRACE_SITE_R_CUT))
 		lt_warn("check: an R stack is not as a full walk finds it", NULL, NULL);
-	errno = saved;
-	return r;
 }
 
-__attribute__((noinline)) struct leaktrace_site *lt_record_new_site(struct lt_stack *stack, bool unsure, uint32_t r, uint32_t stripe,
-                                                                    uint32_t flags, size_t size, const uintptr_t *hook)
+static struct leaktrace_site *new_site(struct lt_stack *stack, bool unsure, uint32_t r, uint32_t stripe, uint32_t flags, size_t size,
+                                       const uintptr_t *hook)
 {
 	uint32_t native = lt_unlikely(unsure) ? lt_intern_unsure(stack) : lt_intern_stack(stack);
 	if (stack->cut)
@@ -140,11 +131,75 @@ __attribute__((noinline)) struct leaktrace_site *lt_record_new_site(struct lt_st
 	return native ? lt_site(lt_intern_site(native, r, stripe, flags)) : NULL;
 }
 
-struct lt_scratch *lt_take_scratch_slowly(void)
+/* One of both is NULL: the stack has a shape or was walked. `again`: its site is known, so it has come before. */
+static struct leaktrace_site *find_site(struct lt_scratch *scratch, const struct lt_shape *shape, struct lt_stack *stack, uint32_t r,
+                                        bool cut, bool unsure, size_t size, const uintptr_t *hook, uint32_t stripe, bool *again)
 {
+	uint64_t hash = (shape ? shape->hash : stack->hash) + lt_load_relaxed(&lt_stack_generation) + stripe +
+	                __builtin_bswap64(r * 0x9e3779b97f4a7c15ULL);
+	uint64_t i = hash >> (64 - LT_KNOWN_SITES_LOG2);
+	struct known_site *known = &scratch->known[i], *other = &scratch->known[i ^ 1];
+	*again = true;
+	if (lt_likely(known->hash == hash && !unsure))
+		return known->site;
+	if (other->hash == hash && !unsure)
+		return other->site;
+	*again = false;
+	if (!stack) /* its nodes are not known here */
+		stack = lt_stack_take(hook, &scratch->stacks, lt_options.depth, false);
+	struct leaktrace_site *site = new_site(stack, unsure, r, stripe, cut ? LEAKTRACE_SITE_R_CUT : 0, size, hook);
+	if (site && !unsure) {
+		*other = *known;
+		*known = (struct known_site){ hash, site };
+	}
+	return site;
+}
+
+__attribute__((noinline)) struct leaktrace_site *lt_record_find_site(struct lt_scratch *scratch, struct lt_shape *shape, size_t size,
+                                                                     const uintptr_t *hook, uint32_t stripe)
+{
+	struct lt_stacks *stacks = &scratch->stacks;
+	struct lt_stack *stack = shape ? NULL : lt_stack_take(hook, stacks, lt_options.depth, false);
+	bool cut = false, again;
+	uint32_t r = lt_thread.r_stacks ? lt_r_stack(&cut) : 0; /* cut: or no room for it */
+	struct leaktrace_site *site = find_site(scratch, shape, stack, r, cut, false, size, hook, stripe, &again);
+	uint64_t native = shape ? shape->hash : stack->hash;
+	if (!shape && again) {
+		lt_stack_keep(hook, stacks, site, r, lt_r_stack_kept());
+	} else if (shape && site) {
+		shape->r = UINT32_MAX; /* no node: for a signal handler that does not come back */
+		lt_signal_fence();
+		shape->site = site;
+		shape->r_kept = lt_r_stack_kept();
+		lt_signal_fence();
+		shape->r = r;
+	}
+	stacks->before = native;
+	return site;
+}
+
+/* The place stays empty where there is no memory: threads take turns then. */
+static struct lt_scratch *map_scratch(unsigned i)
+{
+	struct lt_scratch *none = NULL, *s = lt_map(sizeof *s);
+	if (!s)
+		return NULL;
+	if (__atomic_compare_exchange_n(&lt_scratches[i], &none, s, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE)) /* pairs with lt_take_scratch */
+		return s;
+	lt_unmap(s, sizeof *s);
+	return none;
+}
+
+__attribute__((noinline, cold)) struct lt_scratch *lt_take_scratch_slowly(void)
+{
+	int saved = errno;
 	for (unsigned i = lt_thread.stripe;; i++) {
-		struct lt_scratch *s = &lt_scratches[i % LT_SCRATCHES];
-		if (lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in lt_give_scratch */
+		/* The thread's own first, and then those that are there. */
+		struct lt_scratch *s = lt_load_acquire(&lt_scratches[(i - 1) % LT_SCRATCHES]); /* pairs with map_scratch */
+		if (!s && i == lt_thread.stripe)
+			s = map_scratch((i - 1) % LT_SCRATCHES);
+		errno = saved;
+		if (s && !lt_exchange_acquire(&s->busy, 1)) /* pairs with the store in lt_give_scratch */
 			return s;
 		if (i % LT_SCRATCHES == 0)
 			lt_sys_wait(64 + i / LT_SCRATCHES);
@@ -194,20 +249,29 @@ __attribute__((noinline)) bool lt_recording_shared_free(void *address)
 	return found;
 }
 
+/* Code may be on its way out; and stacks may be checked. */
 static struct leaktrace_site *find_with_care(struct lt_scratch *scratch, const uintptr_t *hook, size_t size, uint32_t stripe)
 {
-	bool unsure = lt_unlikely(lt_load_relaxed(&lt_code_unsure)) && is_still_unsure();
-	struct lt_stack *stack = lt_likely(!unsure) ? lt_stack_take(hook, &scratch->stacks, lt_options.depth)
-	                                            : lt_stack_take_slowly(hook, &scratch->stacks, lt_options.depth, true);
-	if (lt_unlikely(lt_options.check))
-		check_stack(hook, stack);
-	return lt_find_site(scratch, stack, unsure, lt_options.check, hook, size, stripe);
+	struct leaktrace_site *site;
+	int saved = errno;
+	if (lt_unlikely(lt_load_relaxed(&lt_code_unsure)) && is_still_unsure()) {
+		bool cut = false, again;
+		struct lt_stack *stack = lt_stack_take(hook, &scratch->stacks, lt_options.depth, true);
+		uint32_t r = lt_thread.r_stacks ? lt_r_stack(&cut) : 0;
+		site = find_site(scratch, NULL, stack, r, cut, true, size, hook, stripe, &again);
+	} else {
+		site = lt_recording_site(scratch, size, hook, stripe);
+	}
+	if (lt_unlikely(lt_options.check) && site && lt_add_relaxed(&checked, 1) % lt_options.check == 0)
+		check_site(scratch, site, hook);
+	errno = saved;
+	return site;
 }
 
 static void alloc_with_care(void *address, size_t size, const uintptr_t *hook)
 {
 	if (lt_gate_is_alone()) {
-		insert(find_with_care(lt_scratches, hook, size, 0), address, size, true);
+		insert(find_with_care(lt_scratches[0], hook, size, 0), address, size, true);
 	} else {
 		struct lt_scratch *scratch = lt_take_scratch();
 		struct leaktrace_site *site = find_with_care(scratch, hook, size, (lt_thread.stripe - 1) % LT_SITE_STRIPES);

@@ -9,10 +9,11 @@
 #include "base/options.h"
 #include "process/process.h"
 #include "r/r.h"
+#include "r/stack.h"
 #include "trace/counters.h"
-#include "trace/lockstep.h"
 #include "trace/modules.h"
 #include "trace/record.h"
+#include "trace/shapes.h"
 
 #define LT_SCRATCHES 16
 #define LT_KNOWN_SITES_LOG2 10
@@ -20,22 +21,23 @@
 /* Room for the stacks of one recording: too much for a small thread stack or a signal stack. */
 struct lt_scratch {
 	int busy; /* taken; not by the only thread there is */
-	struct lt_stacks stacks; /* taken here: mostly this thread's, for it comes back to the same scratch */
-	struct lt_r_call calls[LT_R_DEPTH];
 	/* Sites by their stacks, each at its place or at the neighbouring one. It has no need to know all. */
 	struct known_site {
 		uint64_t hash; /* of the native stack, the R stack and the stripe, at this generation */
 		struct leaktrace_site *site;
 	} known[1 << LT_KNOWN_SITES_LOG2];
+	struct lt_r_call calls[LT_R_DEPTH];
+	struct lt_stacks stacks; /* taken here: mostly this thread's, for it comes back to the same scratch */
 };
 
-extern LT_HIDDEN struct lt_scratch *lt_scratches; /* the first is the only thread's */
+/* The first is the only thread's; the others are mapped when they are needed, and NULL until then. */
+extern LT_HIDDEN struct lt_scratch *lt_scratches[LT_SCRATCHES];
 
 /* The slow parts; they keep errno. */
 bool lt_record_enter_slowly(void);
-uint32_t lt_record_checked_r_stack(struct lt_scratch *scratch, bool *cut);
-struct leaktrace_site *lt_record_new_site(struct lt_stack *stack, bool unsure, uint32_t r, uint32_t stripe, uint32_t flags,
-                                          size_t size, const uintptr_t *hook);
+/* `shape`: the stack's, whose site is that of another R stack; NULL: it has none here. */
+struct leaktrace_site *lt_record_find_site(struct lt_scratch *scratch, struct lt_shape *shape, size_t size, const uintptr_t *hook,
+                                           uint32_t stripe);
 void lt_record_insert(struct leaktrace_site *site, void *address, size_t size);
 
 /* A scratch that no other thread is in, for one of several. */
@@ -43,8 +45,8 @@ struct lt_scratch *lt_take_scratch_slowly(void);
 
 static inline struct lt_scratch *lt_take_scratch(void)
 {
-	struct lt_scratch *s = &lt_scratches[(lt_thread.stripe - 1) % LT_SCRATCHES];
-	if (lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in lt_give_scratch */
+	struct lt_scratch *s = lt_load_acquire(&lt_scratches[(lt_thread.stripe - 1) % LT_SCRATCHES]); /* pairs with map_scratch */
+	if (lt_likely(s) && lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in lt_give_scratch */
 		return s;
 	return lt_take_scratch_slowly();
 }
@@ -64,32 +66,17 @@ static inline bool enter(void)
 	return true;
 }
 
-/* The site of a stack from the scratch, which is `unsure` or not. NULL: no room. */
-static inline __attribute__((always_inline)) struct leaktrace_site *lt_find_site(struct lt_scratch *scratch, struct lt_stack *stack,
-                                                                                 bool unsure, bool check, const uintptr_t *hook,
-                                                                                 size_t size, uint32_t stripe)
+/* The site of the stack at the hook and R's. NULL: no room. */
+static inline __attribute__((always_inline)) struct leaktrace_site *lt_recording_site(struct lt_scratch *scratch, size_t size,
+                                                                                      const uintptr_t *hook, uint32_t stripe)
 {
-	uint32_t r = 0, flags = 0;
-	uint64_t hash = stack->hash + lt_load_relaxed(&lt_stack_generation) + stripe;
-	if (lt_thread.r_stacks) {
-		bool cut;
-		r = lt_likely(!check) ? lt_r_stack(&cut) : lt_record_checked_r_stack(scratch, &cut);
-		if (lt_unlikely(cut)) /* or no room for it */
-			flags = LEAKTRACE_SITE_R_CUT;
-		hash += __builtin_bswap64(r * 0x9e3779b97f4a7c15ULL);
-	}
-	uint64_t i = hash >> (64 - LT_KNOWN_SITES_LOG2);
-	struct known_site *known = &scratch->known[i], *other = &scratch->known[i ^ 1];
-	if (lt_likely(known->hash == hash && !unsure))
-		return known->site;
-	if (other->hash == hash && !unsure)
-		return other->site;
-	struct leaktrace_site *site = lt_record_new_site(stack, unsure, r, stripe, flags, size, hook);
-	if (site && !unsure) {
-		*other = *known;
-		*known = (struct known_site){ hash, site };
-	}
-	return site;
+	struct lt_shape *shape = lt_shape_hinted(&scratch->stacks, hook);
+	if (lt_unlikely(!lt_shape_is_here(shape, hook)))
+		shape = lt_shape_find(&scratch->stacks, hook);
+	if (lt_unlikely(!shape) || (lt_thread.r_stacks && lt_unlikely(!lt_r_stack_is(shape->r_kept, shape->r, (uintptr_t)hook))))
+		return lt_record_find_site(scratch, shape, size, hook, stripe);
+	scratch->stacks.before = shape->hash;
+	return shape->site;
 }
 
 /* An allocation and a free where nothing asks for special care. False: nothing was done, and lt_record_alloc() or lt_record_free()
@@ -98,8 +85,7 @@ static inline __attribute__((always_inline)) void lt_recording_do_alloc(struct l
                                                                         const uintptr_t *hook, bool alone)
 {
 	uint32_t task = lt_task_current(), stripe = alone ? 0 : (lt_thread.stripe - 1) % LT_SITE_STRIPES;
-	struct lt_stack *stack = lt_stack_take(hook, &scratch->stacks, lt_options.depth);
-	struct leaktrace_site *site = lt_find_site(scratch, stack, false, false, hook, size, stripe);
+	struct leaktrace_site *site = lt_recording_site(scratch, size, hook, stripe);
 	if (!alone)
 		lt_give_scratch(scratch);
 	if (lt_likely(site && lt_live_put((uintptr_t)address, size, site->id, task, alone)))
@@ -133,7 +119,7 @@ static inline __attribute__((always_inline)) bool lt_recording_alloc(void *addre
 		return lt_recording_shared_alloc(address, size, hook);
 	lt_thread.gate++;
 	lt_signal_fence();
-	lt_recording_do_alloc(lt_scratches, address, size, hook, true);
+	lt_recording_do_alloc(lt_scratches[0], address, size, hook, true);
 	lt_signal_fence();
 	lt_thread.gate--;
 	return true;

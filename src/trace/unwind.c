@@ -19,8 +19,9 @@
  * last stack. (Turned down: /proc/self/maps and pthread_getattr_np, slow or allocating, and neither knows coroutines.)
  *
  * A saved rbp is compared only where a step outwards from there makes use of it (optimised code keeps anything in rbp).
- * Where the new stack has the shape of the old one (lockstep.h) nothing is walked at all: four instructions a frame, and a
- * look-up for each return address that is new.
+ *
+ * A stack that comes again is kept as a shape (shapes.h), with all words that its walk read: if they are as they were nothing is
+ * walked at all, which takes four instructions a frame.
  *
  * After dlclose the rule cache (rules.c) is emptied with the gate closed; until then stacks are taken without it, nor from kept
  * ones (process/unload.c). Nothing here calls libc but the slow way, which keeps errno.
@@ -29,7 +30,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "trace/libunwind.h"
-#include "trace/lockstep.h"
+#include "trace/shapes.h"
 #include "trace/modules.h"
 #include "trace/rules.h"
 #include "trace/thread.h"
@@ -121,18 +122,21 @@ static inline bool can_read(struct walk *walk, uintptr_t rsp, uintptr_t address)
 	return top;
 }
 
+/* What a step does with rbp: reads it anew and makes no use of what it was; makes use of it; leaves it as it is. */
+enum use { USE_NONE, USE_RBP, USE_PASS }; /* need = use & 1 or (use & 2 and the need of the frame outside) */
+
 enum step { STEP_DONE, STEP_OUTERMOST, STEP_SIGNAL, STEP_UNKNOWN, STEP_UNUSUAL };
 
 struct step_result {
 	uintptr_t rbp_at, cfa_at; /* where the new rbp and the frame's address were read; 0: nowhere */
-	enum lt_use use;
+	enum use use;
 };
 
 static __attribute__((noinline)) enum step step_otherwise(struct walk *walk, struct registers *r, struct lt_rule rule,
                                                           struct step_result *result)
 {
 	uintptr_t cfa;
-	result->use = LT_USE_RBP;
+	result->use = USE_RBP;
 	switch (rule.kind) {
 	case LT_RULE_RSP: cfa = r->rsp + (uintptr_t)(intptr_t)rule.offset; break; /* at the end of what is known to be mapped */
 	case LT_RULE_RBP: cfa = r->rbp + (uintptr_t)(intptr_t)rule.offset; break;
@@ -142,7 +146,7 @@ static __attribute__((noinline)) enum step step_otherwise(struct walk *walk, str
 			return STEP_UNUSUAL;
 		cfa = *(uintptr_t *)result->cfa_at;
 		break;
-	case LT_RULE_END: result->use = LT_USE_NONE; return STEP_OUTERMOST;
+	case LT_RULE_END: result->use = USE_NONE; return STEP_OUTERMOST;
 	case LT_RULE_SIGNAL: return STEP_SIGNAL;
 	case LT_RULE_UNKNOWN: return STEP_UNKNOWN;
 	default: return STEP_UNUSUAL;
@@ -173,10 +177,10 @@ static inline __attribute__((always_inline)) enum step step_out(struct walk *wal
 	if (lt_unlikely(rule.kind != LT_RULE_RSP || rule.rbp == LT_RBP_AT_RBP || cfa > walk->top))
 		return step_otherwise(walk, r, rule, result);
 	/* The numbers of such a rule were checked when it was read; see rules.c. */
-	result->use = LT_USE_PASS;
+	result->use = USE_PASS;
 	if (rule.rbp) {
 		result->rbp_at = cfa + (uintptr_t)(intptr_t)rule.rbp_offset;
-		result->use = LT_USE_NONE;
+		result->use = USE_NONE;
 		r->rbp = *(uintptr_t *)result->rbp_at;
 	}
 	r->pc = *(uintptr_t *)(cfa - 8);
@@ -289,13 +293,35 @@ static void finish_stack(struct lt_stacks *stacks, unsigned kept, const struct l
 		s->key = 0;
 }
 
+/* Of the frames outside `f`, the innermost whose slot does not hold what it held; below s->frames: there is none. */
+static inline struct lt_frame *find_change(struct lt_stack *s, struct lt_frame *f)
+{
+#define SAME(i) (lt_stack_word((const uintptr_t *)f[-(i)].slot) == f[-(i)].pc)
+	struct lt_frame *three = s->frames + 3;
+	for (; f > three; f -= 4) {
+		if (lt_unlikely(!SAME(1)))
+			return f - 1;
+		if (lt_unlikely(!SAME(2)))
+			return f - 2;
+		if (lt_unlikely(!SAME(3)))
+			return f - 3;
+		if (lt_unlikely(!SAME(4)))
+			return f - 4;
+	}
+	for (; f != s->frames; f--)
+		if (lt_unlikely(!SAME(1)))
+			return f - 1;
+	return s->frames - 1;
+#undef SAME
+}
+
 /* Likewise with the extras of the frames outside `f`, inside `change`: that one, or one inside it. */
 static inline struct lt_frame *find_extra_change(struct lt_stack *s, struct lt_frame *f, struct lt_frame *change)
 {
 	const struct lt_word *first = s->extras + (change < s->frames ? 0 : change->extras), *word = s->extras + (f == s->frames ? 0 : f[-1].extras);
 	while (lt_likely(word > first)) {
 		word--;
-		if (lt_likely(lt_stack_word((uintptr_t)word->at) == word->value))
+		if (lt_likely(lt_stack_word(word->at) == word->value))
 			continue;
 		do
 			f--;
@@ -311,7 +337,7 @@ static __attribute__((noinline)) bool by_rules_again(const struct lt_rule_array 
 {
 	struct lt_stack *s = &stacks->last;
 	struct registers r = at_return_of(hook);
-	struct step_result result = { 0, 0, LT_USE_RBP };
+	struct step_result result = { 0, 0, USE_RBP };
 	struct walk walk = begin_walk(rules, r.rsp);
 	struct lt_fresh_frame *t = stacks->fresh, *limit = t + (max < LT_DEPTH_MAX ? max + 1 : LT_DEPTH_MAX);
 	struct lt_frame *same = s->frames - 1, *change; /* &s->outside */
@@ -328,7 +354,7 @@ static __attribute__((noinline)) bool by_rules_again(const struct lt_rule_array 
 		while (same->slot < slot)
 			same--;
 		if (same < change && same->slot == slot && same->pc == r.pc && (!same->need || same->rbp == r.rbp)) {
-			change = lt_find_change(s, same);
+			change = find_change(s, same);
 			if (same->extras)
 				change = find_extra_change(s, same, change);
 			if (change < s->frames && same - s->frames + 1 + (t - stacks->fresh) <= LT_DEPTH_MAX) {
@@ -339,7 +365,7 @@ static __attribute__((noinline)) bool by_rules_again(const struct lt_rule_array 
 				return true;
 			}
 		}
-		*t++ = (struct lt_fresh_frame){ slot, r.pc, r.rbp, result.rbp_at, result.cfa_at, LT_USE_RBP };
+		*t++ = (struct lt_fresh_frame){ slot, r.pc, r.rbp, result.rbp_at, result.cfa_at, USE_RBP };
 		if (lt_unlikely(t == limit))
 			break;
 		enum step step = step_out(&walk, &r, false, &result);
@@ -380,29 +406,64 @@ unsigned lt_unwind(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cu
 	return n;
 }
 
-/* For lockstep, the next time at this place. */
-static struct lt_stack *keep_shape(struct lt_shape *shape, const struct lt_stack *s)
+static inline struct lt_shape *ways_of(struct lt_stacks *stacks, const uintptr_t *hook)
 {
-	struct lt_stack *kept = &shape->stack;
-	uint32_t count = lt_stack_count(s), extras = (uint32_t)(s->extras_end - s->extras);
-	kept->key = 0; /* for a signal handler */
-	lt_signal_fence();
-	memcpy(kept->frames, s->frames, count * sizeof *s->frames);
-	memcpy(shape->extras, s->extras, extras * sizeof *s->extras);
-	kept->top = &kept->frames[count - 1];
-	kept->extras = shape->extras;
-	kept->extras_end = shape->extras + extras;
-	kept->outside = s->outside;
-	kept->hash = s->hash;
-	kept->first = s->first;
-	kept->known = s->known;
-	kept->cut = s->cut;
-	lt_signal_fence();
-	kept->key = s->key;
-	return kept;
+	uint64_t place = ((uintptr_t)hook ^ hook[1] << 16) * 0x9e3779b97f4a7c15ULL;
+	return &stacks->shapes[(place >> (64 - LT_PLACES_LOG2)) * LT_WAYS];
 }
 
-__attribute__((noinline)) struct lt_stack *lt_stack_take_slowly(const uintptr_t *hook, struct lt_stacks *stacks, unsigned max, bool unsure)
+__attribute__((noinline)) struct lt_shape *lt_shape_find(struct lt_stacks *stacks, const uintptr_t *hook)
+{
+	struct lt_shape *shape = ways_of(stacks, hook);
+	for (unsigned i = 0; i < LT_WAYS; i++, shape++)
+		if (lt_shape_is_here(shape, hook)) {
+			*lt_shape_hint(stacks, hook) = (uint8_t)(shape - stacks->shapes);
+			return shape;
+		}
+	return NULL;
+}
+
+void lt_stack_keep(const uintptr_t *hook, struct lt_stacks *stacks, struct leaktrace_site *site, uint32_t r,
+                   const struct lt_r_kept *r_kept)
+{
+	const struct lt_stack *s = &stacks->last;
+	uint32_t count = lt_stack_count(s);
+	const struct lt_word *extras_end = s->extras_end;
+	struct lt_shape *shape = ways_of(stacks, hook);
+	if (!s->key || count > LT_SHAPE_FRAMES || count + (uint32_t)(extras_end - s->extras) + 1 > LT_SHAPE_WORDS - LT_SHAPE_STEPS)
+		return;
+	for (unsigned i = 0;; shape++) {
+		if (!shape->key || shape->key - (uintptr_t)hook != s->key) /* of another thread or place, or not valid any more */
+			break;
+		if (++i == LT_WAYS) {
+			shape -= stacks->turn++ % LT_WAYS;
+			break;
+		}
+	}
+	shape->key = 0; /* for a signal handler */
+	lt_signal_fence();
+	uint32_t all = count + (uint32_t)(extras_end - s->extras) + s->top->need;
+	shape->skipped = -all % LT_SHAPE_STEPS;
+	struct lt_word *w = shape->words + shape->skipped;
+	for (const struct lt_frame *f = s->top; f >= s->frames; f--)
+		*w++ = (struct lt_word){ (const uintptr_t *)f->slot, f->pc };
+	if (s->top->need)
+		*w++ = (struct lt_word){ hook, s->top->rbp };
+	for (const struct lt_word *extra = extras_end; extra-- != s->extras;)
+		*w++ = *extra;
+	shape->end = w;
+	shape->hash = s->hash;
+	shape->frames = count - s->first;
+	shape->cut = s->cut;
+	shape->site = site;
+	shape->r_kept = r_kept;
+	shape->r = r;
+	lt_signal_fence();
+	shape->key = s->key + (uintptr_t)hook;
+	*lt_shape_hint(stacks, hook) = (uint8_t)(shape - stacks->shapes);
+}
+
+struct lt_stack *lt_stack_take(const uintptr_t *hook, struct lt_stacks *stacks, unsigned max, bool unsure)
 {
 	struct lt_stack *s = &stacks->last;
 	int saved = errno;
@@ -412,8 +473,6 @@ __attribute__((noinline)) struct lt_stack *lt_stack_take_slowly(const uintptr_t 
 	if (lt_likely(by_rules_again(rules_for(unsure), hook, stacks, max, reuse))) {
 		if (unsure)
 			s->key = 0;
-		if (s->key && s->top < &s->frames[LT_SHAPE_FRAMES] && s->extras_end <= &s->extras[LT_SHAPE_EXTRAS])
-			return keep_shape(lt_stack_shape(stacks, hook), s);
 		return s;
 	}
 	/* The addresses have room where the fresh frames were. */
@@ -431,18 +490,10 @@ __attribute__((noinline)) struct lt_stack *lt_stack_take_slowly(const uintptr_t 
 	return s;
 }
 
-void lt_stack_check(const uintptr_t *hook, const struct lt_stack *stack, unsigned max)
+unsigned lt_stack_judge(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cut)
 {
-	uintptr_t pcs[LT_DEPTH_MAX];
-	bool right_cut = false, same;
-	unsigned n = lt_libunwind_walk(hook[1], pcs, max, &right_cut);
-	if (!n)
-		return;
-	same = n == lt_stack_count(stack) - stack->first && stack->cut == right_cut;
-	for (unsigned i = 0; same && i < n; i++)
-		same = pcs[i] == stack->top[-(int)i].pc;
-	if (!same)
-		lt_warn("check: a stack is not as libunwind finds it", NULL, NULL);
+	*cut = false;
+	return lt_libunwind_walk(hook[1], pcs, max, cut);
 }
 
 void lt_unwind_flush(void)

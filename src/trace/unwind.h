@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct leaktrace_site;
+struct lt_r_kept;
+
 /* A return address of a kept stack. */
 struct lt_frame {
 	uintptr_t slot, pc; /* where it stood, and what stood there */
@@ -36,7 +39,7 @@ struct lt_word {
 	uintptr_t value;
 };
 
-/* A stack, outermost frame first, and what lockstep.h compares. It may be used by several threads one after another. */
+/* A stack, outermost frame first. It may be used by several threads one after another. */
 struct lt_stack {
 	uint64_t key;         /* lt_stack_key() when it was taken; 0: not reusable */
 	struct lt_frame *top; /* the innermost frame */
@@ -49,25 +52,39 @@ struct lt_stack {
 	struct lt_frame frames[];
 };
 
-#define LT_PLACES_LOG2 5
-#define LT_WAYS_LOG2 1
-#define LT_SHAPE_FRAMES 96
-#define LT_SHAPE_EXTRAS 48
+/* A stack that comes again and again, for shapes.h. */
+#define LT_SHAPE_STEPS 16 /* words compared in one turn */
+#define LT_SHAPE_FRAMES 256
+#define LT_SHAPE_WORDS (LT_SHAPE_FRAMES + 4 * LT_SHAPE_STEPS)
+struct lt_shape {
+	uint64_t key;              /* lt_shape_key() when it was taken; 0: none */
+	const struct lt_word *end; /* of the words */
+	uint32_t skipped;          /* words that are none, so that their number is a multiple of LT_SHAPE_STEPS */
+	uint32_t r;                /* the recorder's: the R stack of `site` */
+	const struct lt_r_kept *r_kept;
+	struct leaktrace_site *site;
+	uint64_t hash;             /* struct lt_stack.hash */
+	uint32_t frames;           /* the first words are return addresses, innermost first; so many of them are within option depth */
+	bool cut;
+	struct lt_word words[LT_SHAPE_WORDS];
+};
 
-/* The stacks that a thread has taken: the last one that took a walk; and, if not too deep, some for each position of the hook
- * (its frame's place and the return address), modulo their number: which of them, the stack before it says, for code in loops
- * takes the same stacks in the same order. Zeroed at first. */
+#define LT_PLACES_LOG2 5
+#define LT_WAYS 4
+#define LT_HINTS_LOG2 8
+
+/* The stacks that a thread has taken: the last one that took a walk; and shapes, some for each position of the hook (its frame's
+ * place and the return address), modulo their number. Which of them it will be, the stack before it says, for code in loops takes
+ * the same stacks in the same order. Zeroed at first. */
 struct lt_stacks {
-	struct lt_shape {
-		struct lt_stack stack;
-		struct lt_frame frames[LT_SHAPE_FRAMES]; /* stack.frames */
-		struct lt_word extras[LT_SHAPE_EXTRAS];
-	} shapes[1 << (LT_PLACES_LOG2 + LT_WAYS_LOG2)];
 	uint64_t before; /* lt_stack.hash of the one before */
+	uint8_t hints[1 << LT_HINTS_LOG2]; /* index of a shape */
+	uint32_t turn;
 	struct lt_stack last;
 	struct lt_frame frames[LT_DEPTH_MAX]; /* last.frames */
 	struct lt_fresh_frame fresh[LT_DEPTH_MAX];
 	struct lt_word extras[2 * LT_DEPTH_MAX];
+	struct lt_shape shapes[LT_WAYS << LT_PLACES_LOG2];
 };
 
 /* Each frame adds pc * factor to a stack's hash, so a change takes no look at the others. The multiplications are of odd numbers,
@@ -96,17 +113,28 @@ static inline uint64_t lt_stack_key(void)
 	return lt_thread.stack_high + lt_load_relaxed(&lt_stack_generation);
 }
 
-static inline struct lt_shape *lt_stack_shape(struct lt_stacks *stacks, const uintptr_t *hook)
+/* Likewise with the hook's frame. */
+static inline uint64_t lt_shape_key(const uintptr_t *hook)
 {
-	uint64_t place = ((uintptr_t)hook ^ hook[1] << 16) * 0x9e3779b97f4a7c15ULL;
-	return &stacks->shapes[place >> (64 - LT_PLACES_LOG2) << LT_WAYS_LOG2 | stacks->before >> (64 - LT_WAYS_LOG2)];
+	return lt_stack_key() + (uintptr_t)hook;
 }
 
-/* lt_stack_take() of lockstep.h, where that is not done at once. `unsure`: lt_code_unsure when the recording began. */
-struct lt_stack *lt_stack_take_slowly(const uintptr_t *hook, struct lt_stacks *stacks, unsigned max, bool unsure);
+static inline uint8_t *lt_shape_hint(struct lt_stacks *stacks, const uintptr_t *hook)
+{
+	uint64_t place = ((uintptr_t)hook ^ hook[1] << 16) * 0x9e3779b97f4a7c15ULL;
+	return &stacks->hints[(place + stacks->before) >> (64 - LT_HINTS_LOG2)];
+}
 
-/* Option check: is the stack what libunwind finds? Complains on stderr otherwise. Inside the gate, no lock held. */
-void lt_stack_check(const uintptr_t *hook, const struct lt_stack *stack, unsigned max);
+/* The stack as lt_unwind() finds it, of at most `max` frames, at least one: good until the next call. `max` is the same at all
+ * calls with these stacks. `unsure`: lt_code_unsure when the recording began. Inside the gate, no lock held. */
+struct lt_stack *lt_stack_take(const uintptr_t *hook, struct lt_stacks *stacks, unsigned max, bool unsure);
+
+/* Makes a shape of the stack just taken, unless it is too deep or not reusable; with what the recorder knows of it. Likewise. */
+void lt_stack_keep(const uintptr_t *hook, struct lt_stacks *stacks, struct leaktrace_site *site, uint32_t r,
+                   const struct lt_r_kept *r_kept);
+
+/* Option check: lt_unwind() by libunwind, the judge of the others; 0: it can't say. Inside the gate, no lock held. */
+unsigned lt_stack_judge(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cut);
 
 /* Code was unloaded: forget the rules of all addresses, and all stacks. With the gate closed. */
 void lt_unwind_flush(void);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Native stacks, compared with those that glibc's backtrace() (libgcc's unwinder) and libunwind find at the same place. All
- * take up one kept stack (struct lt_stack), so each is also the stack after another. Arguments: two shared objects made of
+ * take up one set of kept stacks (struct lt_stacks), so each is also the stack after another. Arguments: two shared objects made of
  * unwind_module.c. x86_64 only.
  */
 #include <alloca.h>
@@ -21,7 +21,7 @@
 #include <cmocka.h>
 
 #include "trace/libunwind.h"
-#include "trace/lockstep.h"
+#include "trace/shapes.h"
 #include "trace/unwind.h"
 #include "tracer.h"
 
@@ -39,6 +39,7 @@ static enum { BY_DEPTH, BROKEN_OFF, ANY } cut_by;
 /* What look() saw; asserts wait until the stack is back to normal. */
 static struct {
 	unsigned stacks, wrong;
+	unsigned shapes; /* so many of the stacks had one */
 	unsigned frames; /* of the last one */
 	bool cut;
 } seen;
@@ -59,6 +60,23 @@ static bool agree(const uintptr_t *pcs, unsigned n, bool cut, void *const *right
 			fprintf(stderr, "\t%#lx\t%#lx\n", i < n ? (long)pcs[i] : 0, i < right_n ? (long)right[i] : 0);
 	}
 	return same;
+}
+
+/* NULL: the stack has no shape. */
+static const struct lt_shape *here(const uintptr_t *hook)
+{
+	const struct lt_shape *shape = lt_shape_hinted(&kept, hook);
+
+	return lt_shape_is_here(shape, hook) ? shape : lt_shape_find(&kept, hook);
+}
+
+static bool shape_agrees(const struct lt_shape *shape, void *const *right, unsigned right_n)
+{
+	uintptr_t pcs[LT_SHAPE_FRAMES];
+
+	for (unsigned i = 0; i < shape->frames; i++)
+		pcs[i] = shape->words[shape->skipped + i].value;
+	return agree(pcs, shape->frames, shape->cut, right, right_n);
 }
 
 /* In the place of a hook: the stack from its caller on. */
@@ -84,12 +102,24 @@ static noinline void look(void)
 	if (kept_most != most) /* a kept stack is one of a certain depth */
 		memset(&kept, 0, sizeof kept);
 	kept_most = most;
-	const struct lt_stack *stack = lt_stack_take(hook, &kept, most);
+	const struct lt_shape *shape = here(hook);
+	if (shape)
+		wrong += !shape_agrees(shape, right, right_n);
+	const struct lt_stack *stack = lt_stack_take(hook, &kept, most, false);
+	bool reusable = stack->key;
 	cut = stack->cut;
 	n = lt_stack_count(stack) - stack->first;
 	for (i = 0; i < n; i++)
 		pcs[i] = stack->top[-(int)i].pc;
 	wrong += !agree(pcs, n, cut, right, right_n);
+	if (!shape) {
+		lt_stack_keep(hook, &kept, NULL, 0, NULL);
+		shape = here(hook);
+		wrong += shape ? !reusable || !shape_agrees(shape, right, right_n) : reusable && lt_stack_count(stack) <= LT_SHAPE_FRAMES / 2;
+	} else {
+		__atomic_fetch_add(&seen.shapes, 1, __ATOMIC_RELAXED);
+	}
+	kept.before = stack->hash;
 
 	cut = false;
 	n = lt_libunwind_walk(from, pcs, most, &cut);
@@ -270,6 +300,7 @@ static void stacks_that_differ_at_random_agree(void **state)
 	while (seen.stacks < 20000)
 		wander(40, &random);
 	assert_int_equal(seen.wrong, 0);
+	assert_true(seen.shapes > seen.stacks / 20);
 }
 
 static void stacks_that_differ_at_random_agree_when_cut(void **state)
@@ -438,7 +469,7 @@ static void look_at_unusual(void)
 	CHILD_CHECK(n == 1);
 	CHILD_CHECK(pcs[0] == here);
 	CHILD_CHECK(cut);
-	const struct lt_stack *stack = lt_stack_take(hook, &kept, 8);
+	const struct lt_stack *stack = lt_stack_take(hook, &kept, 8, false);
 	CHILD_CHECK(stack->cut);
 	CHILD_CHECK(lt_stack_count(stack) - stack->first == 1 && stack->top->pc == here);
 }
