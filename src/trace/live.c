@@ -3,8 +3,8 @@
  * An open-addressing hash of 16-byte entries in 1024 shards. A shard has all blocks of some regions of 256 KiB, so two threads,
  * whose allocator gives them regions of their own, rarely meet in one; in a shard the blocks of 256 bytes are neighbours, as
  * they are in the program's memory. An entry whose block was freed keeps its key: the allocator will give out the same address
- * again, and finds the entry by its first compare. Nothing is moved at a free. An address that does not come again gives its
- * entry to another on the way to the end of its run.
+ * again, and finds the entry by its first compare; but those at the end of a run are emptied. Nothing is moved at a free. An
+ * address that does not come again gives its entry to another on the way to the end of its run.
  *
  *     used entries (live or freed) <= 25/32 of the slots;  after growth live = 9/16 of the slots: 20 to 29 bytes per block
  *
@@ -42,7 +42,7 @@ struct lt_live_layer *lt_live_inherited;
 static struct {
 	struct lt_live_array array;
 	struct lt_live_entry entries[1 + 15 + 1];
-} nothing = { .array = { .slots = 1, .live = 1 } };
+} nothing = { .array = { .slots = 1, .bound = 1 } };
 
 static struct {
 	struct lt_lock lock; /* rank 3 */
@@ -128,7 +128,7 @@ static struct lt_live_array *make_array(uint32_t live, bool first)
 		array->slots = (uint32_t)((bytes - sizeof *array) / sizeof *array->entries) - LT_LIVE_TAIL;
 	}
 	array->room = room_of(array);
-	array->live = 1;
+	array->bound = 1;
 	return array;
 }
 

@@ -9,6 +9,7 @@
 #include "base/atomic.h"
 #include "base/lock.h"
 #include "trace/gate.h"
+#include <assert.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -34,9 +35,11 @@ struct lt_live_entry {
 struct lt_live_array {
 	uint32_t slots;
 	uint32_t room; /* so many unused entries may be taken until it must grow */
-	uint64_t live; /* 1: read as an entry's value, no free one's */
+	uint64_t bound; /* 1: where the value of an entry before the first would be, which a search for freed ones stops at */
 	_Alignas(16) struct lt_live_entry entries[];
 };
+
+static_assert(offsetof(struct lt_live_array, bound) + sizeof(uint64_t) == offsetof(struct lt_live_array, entries), "entries[-1].value");
 
 struct lt_live_shard {
 	_Alignas(64) struct lt_lock lock; /* rank 3; only taken where there are other threads */
@@ -164,7 +167,7 @@ static inline __attribute__((always_inline)) bool lt_live_take(uintptr_t address
 				lt_store_relaxed(&e->key, 0);
 				array->room++;
 				e--;
-			} while (lt_unlikely(!e->value && e->key)); /* ends at array->live */
+			} while (lt_unlikely(!e->value && e->key)); /* ends at array->bound */
 	}
 	if (!alone)
 		lt_unlock(&shard->lock);

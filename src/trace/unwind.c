@@ -408,8 +408,7 @@ unsigned lt_unwind(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cu
 
 static inline struct lt_shape *ways_of(struct lt_stacks *stacks, const uintptr_t *hook)
 {
-	uint64_t place = ((uintptr_t)hook ^ hook[1] << 16) * 0x9e3779b97f4a7c15ULL;
-	return &stacks->shapes[(place >> (64 - LT_PLACES_LOG2)) * LT_WAYS];
+	return &stacks->shapes[(lt_shape_place(hook) >> (64 - LT_PLACES_LOG2)) * LT_WAYS];
 }
 
 __attribute__((noinline)) struct lt_shape *lt_shape_find(struct lt_stacks *stacks, const uintptr_t *hook)
@@ -427,29 +426,19 @@ void lt_stack_keep(const uintptr_t *hook, struct lt_stacks *stacks, struct leakt
                    const struct lt_r_kept *r_kept)
 {
 	const struct lt_stack *s = &stacks->last;
-	uint32_t count = lt_stack_count(s);
-	const struct lt_word *extras_end = s->extras_end;
-	struct lt_shape *shape = ways_of(stacks, hook);
-	if (!s->key || count > LT_SHAPE_FRAMES || count + (uint32_t)(extras_end - s->extras) + 1 > LT_SHAPE_WORDS - LT_SHAPE_STEPS)
+	uint32_t count = lt_stack_count(s), all = count + (uint32_t)(s->extras_end - s->extras) + s->top->need;
+	if (!s->key || count > LT_SHAPE_FRAMES || all > LT_SHAPE_WORDS)
 		return;
-	for (unsigned i = 0;; shape++) {
-		if (!shape->key || shape->key - (uintptr_t)hook != s->key) /* of another thread or place, or not valid any more */
-			break;
-		if (++i == LT_WAYS) {
-			shape -= stacks->turn++ % LT_WAYS;
-			break;
-		}
-	}
+	struct lt_shape *shape = ways_of(stacks, hook) + stacks->turn++ % LT_WAYS;
 	shape->key = 0; /* for a signal handler */
 	lt_signal_fence();
-	uint32_t all = count + (uint32_t)(extras_end - s->extras) + s->top->need;
 	shape->skipped = -all % LT_SHAPE_STEPS;
 	struct lt_word *w = shape->words + shape->skipped;
 	for (const struct lt_frame *f = s->top; f >= s->frames; f--)
 		*w++ = (struct lt_word){ (const uintptr_t *)f->slot, f->pc };
 	if (s->top->need)
 		*w++ = (struct lt_word){ hook, s->top->rbp };
-	for (const struct lt_word *extra = extras_end; extra-- != s->extras;)
+	for (const struct lt_word *extra = s->extras_end; extra-- != s->extras;)
 		*w++ = *extra;
 	shape->end = w;
 	shape->hash = s->hash;

@@ -79,7 +79,7 @@ struct lt_shape {
 struct lt_stacks {
 	uint64_t before; /* lt_stack.hash of the one before */
 	uint8_t hints[1 << LT_HINTS_LOG2]; /* index of a shape */
-	uint32_t turn;
+	uint32_t turn; /* of the ways, to get the next new shape */
 	struct lt_stack last;
 	struct lt_frame frames[LT_DEPTH_MAX]; /* last.frames */
 	struct lt_fresh_frame fresh[LT_DEPTH_MAX];
@@ -119,10 +119,15 @@ static inline uint64_t lt_shape_key(const uintptr_t *hook)
 	return lt_stack_key() + (uintptr_t)hook;
 }
 
+/* A hash of the hook's position, whose high bits count. */
+static inline uint64_t lt_shape_place(const uintptr_t *hook)
+{
+	return ((uintptr_t)hook ^ hook[1] << 16) * 0x9e3779b97f4a7c15ULL;
+}
+
 static inline uint8_t *lt_shape_hint(struct lt_stacks *stacks, const uintptr_t *hook)
 {
-	uint64_t place = ((uintptr_t)hook ^ hook[1] << 16) * 0x9e3779b97f4a7c15ULL;
-	return &stacks->hints[(place + stacks->before) >> (64 - LT_HINTS_LOG2)];
+	return &stacks->hints[(lt_shape_place(hook) + stacks->before) >> (64 - LT_HINTS_LOG2)];
 }
 
 /* The stack as lt_unwind() finds it, of at most `max` frames, at least one: good until the next call. `max` is the same at all
