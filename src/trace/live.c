@@ -42,7 +42,7 @@ struct lt_live_layer *lt_live_inherited;
 static struct {
 	struct lt_live_array array;
 	struct lt_live_entry entries[1 + 15 + 1];
-} nothing = { .array = { .slots = 1, .bound = 1 } };
+} nothing = { .array = { .slots = 1, .bound = 1 } }; /* no last entry: there is no room before it */
 
 static struct {
 	struct lt_lock lock; /* rank 3 */
@@ -64,17 +64,18 @@ int lt_live_init(void)
 	return 0;
 }
 
+/* Entries but for the last. */
 static uint32_t size_of(const struct lt_live_array *array)
 {
-	return array == &nothing.array ? 16 : array->slots + LT_LIVE_TAIL;
+	return array == &nothing.array ? 16 : (uint32_t)array->slots + LT_LIVE_TAIL - 1;
 }
 
 static uint32_t room_of(const struct lt_live_array *array)
 {
-	return array->slots <= 8 * FEW ? array->slots / 2 : (uint32_t)((uint64_t)array->slots * 25 / 32);
+	return (uint32_t)(array->slots <= 8 * FEW ? array->slots / 2 : array->slots * 25 / 32);
 }
 
-static size_t bytes_of(uint32_t slots)
+static size_t bytes_of(uint64_t slots)
 {
 	return sizeof(struct lt_live_array) + (slots + LT_LIVE_TAIL) * sizeof(struct lt_live_entry);
 }
@@ -125,10 +126,11 @@ static struct lt_live_array *make_array(uint32_t live, bool first)
 		array = mapped ? lt_map(bytes) : lt_arena_alloc(bytes);
 		if (!array)
 			return NULL;
-		array->slots = (uint32_t)((bytes - sizeof *array) / sizeof *array->entries) - LT_LIVE_TAIL;
+		array->slots = (bytes - sizeof *array) / sizeof *array->entries - LT_LIVE_TAIL;
 	}
 	array->room = room_of(array);
 	array->bound = 1;
+	array->entries[size_of(array)].value = LT_LIVE_LAST;
 	return array;
 }
 
@@ -139,7 +141,7 @@ static bool copy(struct lt_live_array *to, const struct lt_live_array *from)
 		const struct lt_live_entry *e = &from->entries[i];
 		if (!e->value)
 			continue;
-		struct lt_live_entry *place = lt_live_home(to, e->key >> 20 << 3), *end = &to->entries[size_of(to) - 1];
+		struct lt_live_entry *place = lt_live_home(to, e->key >> 20 << 3), *end = &to->entries[size_of(to)];
 		while (place < end && place->key)
 			place++;
 		if (place == end)
@@ -175,7 +177,7 @@ static int place(struct lt_live_shard *shard, const struct lt_block *block, stru
 	uint64_t value = block->size << 32 | (uint64_t)(block->task >> 20) << 23 | block->site;
 	for (bool grown = false;;) {
 		struct lt_live_array *array = shard->array;
-		struct lt_live_entry *e = lt_live_home(array, block->address), *end = &array->entries[size_of(array) - 1];
+		struct lt_live_entry *e = lt_live_home(array, block->address), *end = &array->entries[size_of(array)];
 		struct lt_live_entry *freed = NULL;
 		while (e->key && e->key >> 20 != key >> 20) {
 			if (!freed && !e->value)

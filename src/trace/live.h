@@ -31,15 +31,18 @@ struct lt_live_entry {
 #define LT_LIVE_SITE_MAX ((1u << 23) - 1)
 #define LT_LIVE_TAIL 32 /* entries behind the last home */
 
-/* Entries at homes from 0 to slots - 1 + 15, and a tail; the last one is never used, and ends each search. */
+/* Entries at homes from 0 to slots - 1 + 15, and a tail; the last one has no key, and ends each search. */
 struct lt_live_array {
-	uint32_t slots;
+	uint64_t slots;
 	uint32_t room; /* so many unused entries may be taken until it must grow */
-	uint64_t bound; /* 1: where the value of an entry before the first would be, which a search for freed ones stops at */
+	uint32_t reserved;
+	uint64_t no_key, bound; /* like an entry before the first; 1: ends a search for freed ones */
 	_Alignas(16) struct lt_live_entry entries[];
 };
 
-static_assert(offsetof(struct lt_live_array, bound) + sizeof(uint64_t) == offsetof(struct lt_live_array, entries), "entries[-1].value");
+#define LT_LIVE_LAST (UINT64_C(1) << 23) /* value of the last entry: no site */
+
+static_assert(offsetof(struct lt_live_array, no_key) + sizeof(struct lt_live_entry) == offsetof(struct lt_live_array, entries), "entries[-1]");
 
 struct lt_live_shard {
 	_Alignas(64) struct lt_lock lock; /* rank 3; only taken where there are other threads */
@@ -62,15 +65,18 @@ bool lt_live_remove_odd(uintptr_t address, struct lt_block *block);
 extern LT_HIDDEN struct lt_live_layer *lt_live_inherited;
 bool lt_live_remove_inherited(uintptr_t address, struct lt_block *block);
 
+static_assert(sizeof(struct lt_live_shard) == 64 && LT_LIVE_SHARDS == 1024, "lt_live_shard()");
+
+/* Each 256 KiB of a heap has the next shard: address >> 18, modulo their number. */
 static inline struct lt_live_shard *lt_live_shard(uintptr_t address)
 {
-	return &lt_live_shards[(address >> 18) * 0x9e3779b97f4a7c15ULL >> (64 - LT_LIVE_SHARDS_LOG2)];
+	return (struct lt_live_shard *)((char *)lt_live_shards + (address >> 12 & 0xffc0));
 }
 
 static inline struct lt_live_entry *lt_live_home(struct lt_live_array *array, uintptr_t address)
 {
-	uint32_t spread = (uint32_t)(address >> 8) * 0x9e3779b1u;
-	return &array->entries[((uint64_t)spread * array->slots >> 32) + (address >> 4 & 15)];
+	uint64_t spread = (uint32_t)(address >> 8) * 0x9e3779b1u;
+	return (struct lt_live_entry *)((char *)array->entries + (spread * array->slots >> 32 << 4) + (address & 0xf0));
 }
 
 /* No entry holds it: it goes to a list of its own. (Sites and tasks are never too high.) */
@@ -107,27 +113,26 @@ static inline __attribute__((always_inline)) bool lt_live_put(uintptr_t address,
 {
 	struct lt_live_shard *shard = lt_live_shard(address);
 	uint64_t key = (uint64_t)address << 17 | (task & 0xfffff), found;
-	bool done = false;
+	bool done = true;
 	if (lt_unlikely(lt_live_is_odd(address, size)))
 		return false;
 	if (!alone)
 		lt_lock(&shard->lock);
 	struct lt_live_array *array = shard->array;
 	struct lt_live_entry *e = lt_live_home(array, address), *freed = NULL;
-	while (((found = e->key) ^ key) >> 20 && found) {
+	while (lt_unlikely((found = e->key)) && (found ^ key) >> 20) {
 		if (!e->value)
 			freed = e;
 		e++;
 	}
-	if (lt_likely(found != 0)) {
+	if (found)
 		done = !e->value;
-	} else if (freed) {
+	else if (lt_unlikely(freed != NULL))
 		e = freed;
-		done = true;
-	} else if (array->room && e < &array->entries[array->slots + LT_LIVE_TAIL - 1]) {
+	else if (lt_likely(array->room && !e->value))
 		array->room--;
-		done = true;
-	}
+	else
+		done = false;
 	if (lt_likely(done)) {
 		lt_store_relaxed(&e->key, key);
 		lt_signal_fence(); /* at no moment this block's value with another's key */
@@ -149,7 +154,7 @@ static inline int lt_live_insert(const struct lt_block *block, struct lt_block *
 	return lt_live_insert_slowly(block, old);
 }
 
-/* Takes out a block that has an entry: its key and value. False: there is none; the value may be 0. Likewise. */
+/* Takes out a block that has an entry: its key and value. False: there is none. Likewise. */
 static inline __attribute__((always_inline)) bool lt_live_take(uintptr_t address, uint64_t *key, uint64_t *value, bool alone)
 {
 	struct lt_live_shard *shard = lt_live_shard(address);
@@ -159,8 +164,9 @@ static inline __attribute__((always_inline)) bool lt_live_take(uintptr_t address
 	struct lt_live_entry *e = lt_live_home(array, address);
 	while (((*key = e->key) ^ (uint64_t)address << 17) >> 20 && *key)
 		e++;
-	*value = e->value; /* 0 in an unused entry */
-	if (lt_likely(*value != 0)) {
+	*value = e->value; /* no site in an unused entry */
+	bool found = lt_live_site(*value);
+	if (lt_likely(found)) {
 		lt_store_relaxed(&e->value, 0);
 		if (!e[1].key) /* the end of its run: it is no way to any other, and so may those before it be that were freed */
 			do {
@@ -171,7 +177,7 @@ static inline __attribute__((always_inline)) bool lt_live_take(uintptr_t address
 	}
 	if (!alone)
 		lt_unlock(&shard->lock);
-	return *value;
+	return found;
 }
 
 /* Takes the block out. Returns false if it was not there. Likewise. */
