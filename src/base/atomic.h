@@ -24,6 +24,9 @@
 /* Of a variable that other files use: without it they would load its address first, for it might lie in another object. */
 #define LT_HIDDEN __attribute__((visibility("hidden")))
 
+/* Also into functions with other options of optimization, for which gcc inlines nothing else. */
+#define lt_always_inline inline __attribute__((always_inline))
+
 #define lt_likely(x) __builtin_expect(!!(x), 1)
 #define lt_unlikely(x) __builtin_expect(!!(x), 0)
 

@@ -38,17 +38,47 @@ static inline bool ready(const void *function)
 			return lt_bootstrap_alloc(size, alignment);     \
 	} while (0)
 
-/* Exact recording. */
-static __attribute__((noinline)) void *exact_malloc(size_t size)
+/* A jump, not a call: the function jumped to has the hook's own caller above it. */
+#define JUMP_ON __attribute__((optimize("optimize-sibling-calls", "omit-frame-pointer")))
+
+/* Exact recording. What is not as expected is jumped to: then no register has to be saved here for the sake of a call. */
+static __attribute__((noinline)) void *nested_malloc(size_t size)
 {
-	if (lt_unlikely(lt_thread.depth))
+	void *block;
+	if (lt_likely(lt_thread.depth))
 		return lt_real.malloc(size);
 	lt_thread.depth = 1;
-	void *block = lt_real.malloc(size);
-	if (lt_likely(block != NULL) && lt_unlikely(!lt_recording_alloc(block, size, HOOK)))
+	block = lt_real.malloc(size);
+	if (lt_likely(block != NULL))
 		lt_record_alloc(block, size, HOOK);
 	lt_thread.depth = 0;
 	return block;
+}
+
+static __attribute__((noinline)) JUMP_ON void *exact_malloc(size_t size)
+{
+	const uintptr_t *hook = HOOK;
+	if (lt_unlikely(lt_thread.inside_tracer))
+		return nested_malloc(size);
+	lt_thread.depth = 1;
+	void *block = lt_real.malloc(size);
+	struct lt_scratch *scratch = lt_recording_plainly();
+	if (lt_unlikely(!block)) {
+		lt_thread.depth = 0;
+		return NULL;
+	}
+	if (lt_unlikely(!scratch))
+		return lt_recording_alloc_with_care(size, block);
+	lt_recording_enter();
+	const struct lt_shape *shape = lt_recording_expected(scratch, hook, lt_shape_key(hook, true));
+	if (lt_unlikely(!shape))
+		return lt_recording_find_site(size, block);
+	struct leaktrace_site *site = shape->site;
+	if (lt_unlikely(!lt_recording_put_alone(block, size, site)))
+		return lt_recording_insert(size, block, site);
+	if (lt_unlikely(!count_alloc_alone(site, size, lt_task_current())))
+		return lt_recording_count(size, block, site);
+	return lt_recording_end(block);
 }
 
 static __attribute__((noinline)) void *exact_calloc(size_t n, size_t size)
@@ -69,7 +99,10 @@ static __attribute__((noinline)) void free_with_care(void *block)
 		return;
 	if (lt_recording()) {
 		lt_thread.depth++;
-		lt_record_free(block);
+		if (lt_likely(lt_alive[LT_PLAIN] && !lt_single_threaded()) && lt_likely(lt_recording_shared_free(block))) {
+		} else {
+			lt_record_free(block);
+		}
 		lt_thread.depth--;
 	}
 	lt_thread.depth++;
@@ -77,22 +110,60 @@ static __attribute__((noinline)) void free_with_care(void *block)
 	lt_thread.depth--;
 }
 
-static __attribute__((noinline)) void exact_free(void *block)
+/* Of an ancestor: a realloc that failed has put it back. Inside the gate. */
+static __attribute__((noinline)) void free_inherited(void *block, uint64_t value)
 {
+	lt_count_inherited_free(lt_live_site(value), 1, lt_live_size(value));
+	lt_recording_leave();
+	lt_thread.depth = 1;
+	lt_real.free(block);
+	lt_thread.depth = 0;
+}
+
+static __attribute__((noinline)) void free_unknown(void *block)
+{
+	lt_recording_leave();
+	free_with_care(block);
+}
+
+/* `quiet`: the real free calls no hooks. Else they must find us inside the tracer. */
+static lt_always_inline void free_exactly(void *block, bool quiet)
+{
+	uint64_t key, value;
 	if (lt_unlikely(!block))
 		return;
-	if (lt_unlikely(lt_thread.depth)) {
+	if (lt_unlikely(lt_thread.inside_tracer) || lt_unlikely(!lt_recording_plainly())) {
 		free_with_care(block);
+		return;
+	}
+	lt_recording_enter();
+	if (lt_unlikely(!lt_live_take((uintptr_t)block, &key, &value, true))) {
+		free_unknown(block);
+		return;
+	}
+	if (lt_unlikely(!lt_site_is_of_image(lt_live_site(value)))) {
+		free_inherited(block, value);
+		return;
+	}
+	lt_recording_count_free(block, lt_site_of_image(lt_live_site(value)), key, value);
+	lt_recording_leave();
+	if (quiet) {
+		lt_real.free(block);
 		return;
 	}
 	lt_thread.depth = 1;
-	if (lt_likely(lt_recording_free(block))) {
-		lt_real.free(block);
-		lt_thread.depth = 0;
-	} else {
-		lt_thread.depth = 0;
-		free_with_care(block);
-	}
+	lt_real.free(block);
+	lt_thread.depth = 0;
+}
+
+static __attribute__((noinline)) JUMP_ON void exact_free(void *block)
+{
+	free_exactly(block, true);
+}
+
+static __attribute__((noinline)) JUMP_ON void exact_free_of_others(void *block)
+{
+	free_exactly(block, false);
 }
 
 /* A block of the bootstrap arena moves to the real heap. */
@@ -142,7 +213,6 @@ static __attribute__((noinline)) void *exact_realloc(void *old, size_t size)
 }
 
 /* Sampling. Most calls only count; the hook's caller is the caller of what they jump to. */
-#define JUMP_ON __attribute__((optimize("optimize-sibling-calls", "omit-frame-pointer")))
 
 static __attribute__((noinline)) void *sampled_malloc_slowly(size_t size)
 {
@@ -273,11 +343,10 @@ void lt_hooks_switch(void)
 		return;
 	}
 	lt_store_relaxed(&hooks.realloc, active ? exact_realloc : on ? dormant_realloc : real_realloc);
-	lt_store_relaxed(&hooks.free, active ? exact_free : on ? dormant_free : real_free);
+	lt_store_relaxed(&hooks.free, active ? (lt_real_is_libc() ? exact_free : exact_free_of_others) : on ? dormant_free : real_free);
 }
 
-/* A jump, not a call: the function jumped to has the hook's own caller above it. */
-#define JUMP EXPORT __attribute__((optimize("optimize-sibling-calls", "omit-frame-pointer")))
+#define JUMP EXPORT JUMP_ON
 
 JUMP void *malloc(size_t size)
 {

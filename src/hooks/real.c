@@ -14,10 +14,12 @@
 #include "base/sys.h"
 #include "r/elf.h"
 #include "trace/sample.h"
+#include <gnu/libc-version.h>
 #include <link.h>
 #include <stdlib.h>
 #include <string.h>
 
+extern __typeof__(gnu_get_libc_version) gnu_get_libc_version __attribute__((weak));
 
 struct lt_real lt_real;
 
@@ -26,6 +28,31 @@ static size_t bootstrap_used;
 static int resolving; /* the thread (TID) that resolves, for the others to wait */
 static int resolved;
 static uint32_t start_objects; /* the first so many of the loader's list are there for good: they came with the program */
+
+static bool libc_allocates; /* malloc and free are those of a glibc that calls none of the hooks from within them */
+
+static bool holds(const struct dl_phdr_info *info, uintptr_t address)
+{
+	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+		if (part->p_type == PT_LOAD && address - (info->dlpi_addr + part->p_vaddr) < part->p_memsz)
+			return true;
+	}
+	return false;
+}
+
+/* glibc 2.34 has no malloc hooks any more. */
+static int look_for_libc(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	if (!&gnu_get_libc_version || !holds(info, (uintptr_t)&gnu_get_libc_version))
+		return 0;
+	const char *version = gnu_get_libc_version();
+	int minor = 0;
+	for (const char *digit = version + 2; *digit >= '0' && *digit <= '9'; digit++)
+		minor = 10 * minor + *digit - '0';
+	libc_allocates = !strncmp(version, "2.", 2) && minor >= 34 && holds(info, (uintptr_t)lt_real.malloc) && holds(info, (uintptr_t)lt_real.free);
+	return 1;
+}
 
 static int count(struct dl_phdr_info *info, size_t size, void *arg)
 {
@@ -73,6 +100,7 @@ static void resolve(void)
 	RESOLVE(sigaction);
 	RESOLVE(signal);
 	RESOLVE(dlclose);
+	dl_iterate_phdr(look_for_libc, NULL);
 }
 
 void lt_real_init(void)
@@ -93,6 +121,11 @@ void lt_real_init(void)
 		while (!lt_load_acquire(&resolved))
 			lt_sys_yield();
 	}
+}
+
+bool lt_real_is_libc(void)
+{
+	return libc_allocates;
 }
 
 void *lt_bootstrap_alloc(size_t size, size_t alignment)
@@ -138,16 +171,6 @@ static bool is_cxx_library(const char *path)
 	const char *name = path ? strrchr(path, '/') : NULL;
 	name = name ? name + 1 : path;
 	return name && (!strncmp(name, "libstdc++", 9) || !strncmp(name, "libc++", 6));
-}
-
-static bool holds(const struct dl_phdr_info *info, uintptr_t address)
-{
-	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
-		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
-		if (part->p_type == PT_LOAD && address - (info->dlpi_addr + part->p_vaddr) < part->p_memsz)
-			return true;
-	}
-	return false;
 }
 
 static int look_into(struct dl_phdr_info *info, size_t size, void *arg)

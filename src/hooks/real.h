@@ -64,6 +64,9 @@ extern LT_HIDDEN struct lt_real lt_real;
  * where libc itself lacks malloc. */
 void lt_real_init(void);
 
+/* malloc and free are those of glibc 2.34 or later. */
+bool lt_real_is_libc(void);
+
 /* From the bootstrap arena, zeroed; never given back. NULL when it is used up. */
 void *lt_bootstrap_alloc(size_t size, size_t alignment);
 #define LT_BOOTSTRAP_BYTES 131072

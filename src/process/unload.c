@@ -35,6 +35,7 @@ static void empty(uint64_t unloads)
 {
 	lt_intern_flush();
 	lt_unwind_flush();
+	lt_record_forget_stacks();
 	emptied_at = unloads;
 	if (__atomic_exchange_n(&owed, false, __ATOMIC_RELAXED))
 		lt_sub_relaxed(&lt_code_unsure, 1);

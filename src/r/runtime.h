@@ -173,7 +173,7 @@ static inline const char *lt_r_chars(const struct lt_r_node *chars)
 	return (const char *)chars + LT_R_VECTOR_DATA;
 }
 
-static inline const void *lt_r_field(const char *context, unsigned offset)
+static lt_always_inline const void *lt_r_field(const char *context, unsigned offset)
 {
 	return *(const void *const *)(context + offset);
 }

@@ -43,21 +43,99 @@
 
 #include <string.h>
 
+#define KEPT_MAX (4 * LT_R_DEPTH) /* contexts; with more there is no kept stack */
+#define WORDS_MAX 4096
+#define PLACES 64
 #define FICKLE ((const char *)1)
 
 static const char *const no_context;
 
-struct lt_r_chain lt_r_chain = { .top = lt_r_chain.kept, .last = lt_r_chain.kept, .innermost = &no_context, .kept[0].words = lt_r_chain.words };
-#define chain lt_r_chain
+int lt_r_stacks_left;
+
+/* kept[0] is outside all kept contexts: its `context` is where the outermost one leads: R's toplevel context, NULL or what was cut.
+ * `top` is the innermost one kept; R's own may be further out by now, and come back. */
+static struct {
+	const struct lt_r_kept *top;
+	const struct lt_r_kept *last;  /* that lt_r_stack() has found last; kept[0]: none */
+	const char *const *innermost;  /* R_GlobalContext */
+	bool cut;
+	unsigned srcref;               /* offset in a context */
+	uint32_t at[PLACES];           /* where a context may be in `kept`, in bytes, by its address; 0: nowhere */
+	struct lt_r_kept kept[KEPT_MAX];
+	struct lt_r_word words[WORDS_MAX];
+} chain = { .top = chain.kept, .last = chain.kept, .innermost = &no_context, .kept[0].words = chain.words };
 
 static struct {
 	const char *context;
 	bool function;
-} fresh[LT_R_KEPT_MAX];
+} fresh[KEPT_MAX];
+
+static inline const struct lt_r_node *node_at(const char *context, unsigned offset)
+{
+	return lt_r_field(context, offset);
+}
+
+/* The context of `k`, which is there, is as it was. */
+static inline bool is_same(const struct lt_r_kept *k, const char *context, unsigned srcref)
+{
+	const struct lt_r_node *function = node_at(context, LT_R_CALLFUN), *head = k->head;
+
+	if (lt_unlikely(lt_r_field(context, 0) != k[-1].context))
+		return false;
+	if (!head)
+		return lt_likely(function == k->function);
+	return lt_likely(node_at(context, LT_R_CONTEXT_CALL)->list.car == head) &&
+	       lt_likely(function->closure.environment == k->function) &&
+	       lt_likely(node_at(context, srcref) == k->srcref) &&
+	       lt_likely(node_at(context, LT_R_BCBODY) == k->body);
+}
+
+/* From `k`, which has its context's address, outwards: the innermost one that is not as it was; kept[0]: none. */
+static inline const struct lt_r_kept *find_change(const struct lt_r_kept *k)
+{
+	const struct lt_r_kept *one = chain.kept + 1;
+	const unsigned srcref = chain.srcref;
+	const char *context = k->context;
+
+	for (; k > one; k -= 2) {
+		if (lt_unlikely(!is_same(k, context, srcref)))
+			return k;
+		context = k[-1].context;
+		if (lt_unlikely(!is_same(k - 1, context, srcref)))
+			return k - 1;
+		context = k[-2].context;
+	}
+	if (lt_likely(k == one) && lt_likely(is_same(k, context, srcref)))
+		k--;
+	return k;
+}
+
+/* The outermost of the contexts out from `k` whose words are not as they were; kept[0]: none. */
+static inline const struct lt_r_kept *find_changed_word(const struct lt_r_kept *k)
+{
+	const struct lt_r_word *word = chain.words, *end = k->words;
+
+	for (; word != end; word++)
+		if (lt_unlikely(*word->at != word->value))
+			break;
+	if (lt_likely(word == end))
+		return chain.kept;
+	for (k = chain.kept + 1; k->words <= word;)
+		k++;
+	return k;
+}
+
+/* R's contexts are `top` and those outside it, as they were. `frame`: what is below is no stack any more. */
+static inline bool is_kept(const struct lt_r_kept *top, uintptr_t frame)
+{
+	return lt_likely(top->context == *chain.innermost) && lt_likely(top <= chain.top) && lt_likely(top->lowest > frame) &&
+	       lt_likely(find_change(top) == chain.kept) && lt_likely(find_changed_word(top) == chain.kept) &&
+	       lt_likely(--lt_r_stacks_left >= 0);
+}
 
 static inline uint32_t *place_in_kept(const char *context)
 {
-	return &chain.at[((uintptr_t)context >> 4) % LT_R_PLACES];
+	return &chain.at[((uintptr_t)context >> 4) % PLACES];
 }
 
 /* The kept context at `context`, no further in than `from`; kept[0]: none. */
@@ -75,14 +153,14 @@ static const struct lt_r_kept *find_kept(const struct lt_r_walk *walk, const str
 static bool keep(const struct lt_r_walk *walk, struct lt_r_kept *k, const char *context, bool is_function)
 {
 	const struct lt_r_layout *layout = walk->layout;
-	const struct lt_r_node *function = lt_r_node_at(context, layout->callfun), *call = lt_r_node_at(context, layout->call);
+	const struct lt_r_node *function = node_at(context, layout->callfun), *call = node_at(context, layout->call);
 	bool on_stack = (uintptr_t)context > walk->frame && (uintptr_t)context < lt_r.stack_top;
 
 	*k = (struct lt_r_kept){
 		.context = context,
 		.function = function,
-		.srcref = lt_r_node_at(context, layout->srcref),
-		.body = lt_r_node_at(context, layout->bcbody),
+		.srcref = node_at(context, layout->srcref),
+		.body = node_at(context, layout->bcbody),
 		.lowest = on_stack ? (uintptr_t)context : k[-1].lowest ? k[-1].lowest : UINTPTR_MAX,
 		.node = k[-1].node,
 		.words = k[-1].words,
@@ -95,7 +173,7 @@ static bool keep(const struct lt_r_walk *walk, struct lt_r_kept *k, const char *
 	}
 
 	struct lt_r_watch watch = {
-		.next = chain.words + (k->words - chain.words), .end = chain.words + LT_R_WORDS_MAX, .kept = k, .outermost = chain.kept,
+		.next = chain.words + (k->words - chain.words), .end = chain.words + WORDS_MAX, .kept = k, .outermost = chain.kept,
 	};
 	struct lt_r_call named;
 	lt_r_call_of(walk, context, &named, &watch);
@@ -136,18 +214,18 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 		lt_r_stack_forget();
 		return take_in_full(cut);
 	}
-	if (chain.left < 0) {
-		chain.left = LT_R_CAREFUL - 1;
-		lt_r.walks |= LT_R_CAREFUL - 1; /* the next one is checked in full */
-	}
+	if (lt_r_stacks_left < 0)
+		lt_r.walks |= LT_R_CAREFUL - 1; /* this one is checked in full */
 	const char *context = lt_r_walk_begin(&walk, (uintptr_t)__builtin_frame_address(0));
 	const uintptr_t outermost = chain.kept[0].lowest;
 	chain.kept[0].lowest = 0;
 	chain.last = chain.kept;
 	if (!context) {
 		chain.top = chain.kept;
-		return 0;
+		return 0; /* and if R stacks are off now, those that were kept elsewhere remain due */
 	}
+	if (lt_r_stacks_left < 0)
+		lt_r_stacks_left = LT_R_CAREFUL - 1;
 	chain.innermost = lt_r.global_context;
 	chain.srcref = walk.layout->srcref;
 	const struct lt_r_kept *same = walk.careful || chain.cut ? chain.kept : chain.top, *outside = NULL;
@@ -165,12 +243,12 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 		}
 		const struct lt_r_kept *found = find_kept(&walk, same, context);
 		if (found != chain.kept) {
-			const struct lt_r_kept *change = lt_r_find_change(found);
+			const struct lt_r_kept *change = find_change(found);
 			if (change == chain.kept)
-				change = lt_r_find_changed_word(found);
+				change = find_changed_word(found);
 			if (change != chain.kept) {
 				same = change - 1;
-			} else if (functions + found->functions <= LT_R_DEPTH && n + (unsigned)(found - chain.kept) < LT_R_KEPT_MAX) {
+			} else if (functions + found->functions <= LT_R_DEPTH && n + (unsigned)(found - chain.kept) < KEPT_MAX) {
 				outside = found;
 				break;
 			} else {
@@ -181,7 +259,7 @@ static __attribute__((noinline)) uint32_t take(bool *cut)
 			*cut = true;
 			break;
 		}
-		if (n == LT_R_KEPT_MAX - 1)
+		if (n == KEPT_MAX - 1)
 			return take_in_full(cut);
 		fresh[n].context = context;
 		fresh[n++].function = visit == LT_R_VISIT_FUNCTION;
@@ -218,9 +296,42 @@ uint32_t lt_r_stack(bool *cut)
 	const struct lt_r_kept *top = (const void *)((const char *)chain.kept + *place_in_kept(*chain.innermost));
 
 	*cut = chain.cut;
-	if (lt_likely(lt_r_first_thread > 0) && lt_likely(lt_r_is_kept(top, (uintptr_t)__builtin_frame_address(0))))
+	if (lt_likely(lt_r_first_thread > 0) && lt_likely(is_kept(top, (uintptr_t)__builtin_frame_address(0))))
 		return (chain.last = top)->node;
 	return take(cut);
+}
+
+bool lt_r_stack_keep(struct lt_r_stack_words *to)
+{
+	const struct lt_r_layout *layout = lt_load_acquire(&lt_r.layout); /* pairs with lt_r_locate() */
+	const struct lt_r_kept *last = chain.last;
+	struct lt_words *words = &to->words;
+
+	to->has_r = false;
+	to->others = to->others_end = chain.words;
+	if (!layout || !lt_r_is_first_thread())
+		return true; /* none, for good */
+	if (!*lt_r.global_context)
+		return lt_words_put(words, lt_r.global_context, 0); /* R has not started */
+	if (lt_r.probation || chain.cut || !last->lowest || !lt_words_put(words, lt_r.global_context, (uintptr_t)last->context))
+		return false;
+	for (const struct lt_r_kept *k = last; k > chain.kept; k--) {
+		const char *context = k->context;
+
+		if (context == FICKLE || !lt_words_put(words, context, (uintptr_t)k[-1].context))
+			return false;
+		if (!k->head) {
+			if (!lt_words_put(words, context + LT_R_CALLFUN, (uintptr_t)k->function))
+				return false;
+			continue;
+		}
+		if (!lt_words_put(words, context + layout->srcref, (uintptr_t)k->srcref) ||
+		    !lt_words_put(words, context + LT_R_BCBODY, (uintptr_t)k->body) || (const void *)to->calls == to->calls_low)
+			return false;
+		*--to->calls = (struct lt_r_kept_call){ context, 0, { (uintptr_t)k->function, (uintptr_t)k->head } };
+	}
+	to->others_end = last->words;
+	return to->has_r = true;
 }
 
 void lt_r_stack_forget(void)

@@ -1,109 +1,70 @@
 /* SPDX-License-Identifier: MIT
  *
- * R's call stack is as it was: the common case of lt_r_stack(), to be inlined into the hooks. What is compared, and why that is
- * enough, is in stack.c. Beside r.h the only header of this room for others, for the hot path.
+ * What trace/shapes.h, the hot path, needs of R's call stack: what it was read from, to be compared later. What that is, and why it is
+ * enough, is in stack.c. Beside r.h the only header of this room for others.
  */
 #ifndef LT_R_STACK_H
 #define LT_R_STACK_H
 
 #include "base/atomic.h"
+#include "base/pair.h"
 #include "r/layout.h"
 #include "r/r.h"
 #include "r/runtime.h"
 #include "r/watch.h"
 
-#define LT_R_KEPT_MAX (4 * LT_R_DEPTH) /* contexts; with more there is no kept stack */
-#define LT_R_WORDS_MAX 4096
-#define LT_R_PLACES 64
+/* Stacks that may be taken for what they were before, until one is walked and checked in full. */
+extern LT_HIDDEN int lt_r_stacks_left;
 
-/* kept[0] is outside all kept contexts: its `context` is where the outermost one leads: R's toplevel context, NULL or what was cut.
- * `top` is the innermost one kept; R's own may be further out by now, and come back. */
-struct lt_r_chain {
-	const struct lt_r_kept *top;
-	const struct lt_r_kept *last;  /* that lt_r_stack() has found last; kept[0]: none */
-	const char *const *innermost;  /* R_GlobalContext */
-	bool cut;
-	unsigned srcref;               /* offset in a context */
-	int left;                      /* stacks that may be taken so until all is walked and checked */
-	uint32_t at[LT_R_PLACES];      /* where a context may be in `kept`, in bytes, by its address; 0: nowhere */
-	struct lt_r_kept kept[LT_R_KEPT_MAX];
-	struct lt_r_word words[LT_R_WORDS_MAX];
+/* A function's context of a stack that trace/shapes.h keeps. Its own words are among the others there. */
+struct lt_r_kept_call {
+	_Alignas(16) const char *context;
+	uintptr_t none;
+	uintptr_t values[2]; /* environment of the function called, head of the call */
 };
-extern LT_HIDDEN struct lt_r_chain lt_r_chain;
 
-static inline const struct lt_r_node *lt_r_node_at(const char *context, unsigned offset)
+/* Where these are. */
+static lt_always_inline const uintptr_t *lt_r_environment_at(const struct lt_r_kept_call *call)
 {
-	return lt_r_field(context, offset);
+	return (const uintptr_t *)&((const struct lt_r_node *)lt_r_field(call->context, LT_R_CALLFUN))->closure.environment;
 }
 
-/* The context of `k`, which is there, is as it was. */
-static inline __attribute__((always_inline)) bool lt_r_is_same(const struct lt_r_kept *k, const char *context, unsigned srcref)
+static lt_always_inline const uintptr_t *lt_r_head_at(const struct lt_r_kept_call *call)
 {
-	const struct lt_r_node *function = lt_r_node_at(context, LT_R_CALLFUN), *head = k->head;
-
-	if (lt_unlikely(lt_r_field(context, 0) != k[-1].context))
-		return false;
-	if (!head)
-		return lt_likely(function == k->function);
-	return lt_likely(lt_r_node_at(context, LT_R_CONTEXT_CALL)->list.car == head) &&
-	       lt_likely(function->closure.environment == k->function) &&
-	       lt_likely(lt_r_node_at(context, srcref) == k->srcref) &&
-	       lt_likely(lt_r_node_at(context, LT_R_BCBODY) == k->body);
+	return (const uintptr_t *)&((const struct lt_r_node *)lt_r_field(call->context, LT_R_CONTEXT_CALL))->list.car;
 }
 
-/* From `k`, which has its context's address, outwards: the innermost one that is not as it was; kept[0]: none. */
-static inline __attribute__((always_inline)) const struct lt_r_kept *lt_r_find_change(const struct lt_r_kept *k)
+/* In their order, for an address was read from the words before it. */
+static lt_always_inline bool lt_r_words_are(const struct lt_r_word *word, const struct lt_r_word *end)
 {
-	const struct lt_r_kept *one = lt_r_chain.kept + 1;
-	const unsigned srcref = lt_r_chain.srcref;
-	const char *context = k->context;
-
-	for (; k > one; k -= 2) {
-		if (lt_unlikely(!lt_r_is_same(k, context, srcref)))
-			return k;
-		context = k[-1].context;
-		if (lt_unlikely(!lt_r_is_same(k - 1, context, srcref)))
-			return k - 1;
-		context = k[-2].context;
-	}
-	if (lt_likely(k == one) && lt_likely(lt_r_is_same(k, context, srcref)))
-		k--;
-	return k;
-}
-
-/* The outermost of the contexts out from `k` whose words are not as they were; kept[0]: none. */
-static inline const struct lt_r_kept *lt_r_find_changed_word(const struct lt_r_kept *k)
-{
-	const struct lt_r_word *word = lt_r_chain.words, *end = k->words;
-
-	for (; word != end; word++)
+	for (; lt_unlikely(word < end); word++)
 		if (lt_unlikely(*word->at != word->value))
-			break;
-	if (lt_likely(word == end))
-		return lt_r_chain.kept;
-	for (k = lt_r_chain.kept + 1; k->words <= word;)
-		k++;
-	return k;
+			return false;
+	return true;
 }
 
-/* R's contexts are `top` and those outside it, as they were. `frame`: what is below is no stack any more. */
-static inline __attribute__((always_inline)) bool lt_r_is_kept(const struct lt_r_kept *top, uintptr_t frame)
+/* A stack whose words are as they were needs no walk this time. False: lt_r_stack() is to walk, for now and then all is checked. */
+static lt_always_inline bool lt_r_stack_may_be_kept(void)
 {
-	return lt_likely(top->context == *lt_r_chain.innermost) && lt_likely(top <= lt_r_chain.top) && lt_likely(top->lowest > frame) &&
-	       lt_likely(lt_r_find_change(top) == lt_r_chain.kept) && lt_likely(lt_r_find_changed_word(top) == lt_r_chain.kept) &&
-	       lt_likely(--lt_r_chain.left >= 0);
+	return lt_likely(--lt_r_stacks_left >= 0);
 }
 
-/* lt_r_stack() would give `node` and not set *cut. `kept`: lt_r_stack_kept() after it has given it. False: ask lt_r_stack(). */
-static inline __attribute__((always_inline)) bool lt_r_stack_is(const struct lt_r_kept *kept, uint32_t node, uintptr_t frame)
+/* It is to walk. */
+static inline bool lt_r_stack_is_due(void)
 {
-	return lt_likely(kept->node == node) && lt_r_is_kept(kept, frame) && lt_likely(!lt_r_chain.cut);
+	return lt_r_stacks_left < 0;
 }
 
-/* Where the stack that lt_r_stack() gave last is kept; there may be another one later. */
-static inline const struct lt_r_kept *lt_r_stack_kept(void)
-{
-	return lt_r_chain.last;
-}
+/* What the stack that lt_r_stack() gave last was read from: `words` of R's contexts and variables, which can be read at any
+ * time; calls, from `calls` downwards to `calls_low`; and `others`, which can be read if those before are as they were. False:
+ * there is too much, or the stack must not be kept. *has_r: it was R's contexts, not that there are none. */
+struct lt_r_stack_words {
+	struct lt_words words;
+	struct lt_r_kept_call *calls;
+	const void *calls_low;
+	const struct lt_r_word *others, *others_end; /* good until lt_r_stack() is called again */
+	bool has_r;
+};
+bool lt_r_stack_keep(struct lt_r_stack_words *to);
 
 #endif

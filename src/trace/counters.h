@@ -66,7 +66,7 @@ static inline void count_birth(struct leaktrace_site *site, uint32_t task, int64
 	site->epoch[epoch].bytes += (uint64_t)bytes;
 }
 
-static inline void note_peak(struct leaktrace_site *site, uint64_t seq)
+static lt_always_inline void note_peak(struct leaktrace_site *site, uint64_t seq)
 {
 	site->peak_blocks = site->allocations - site->frees;
 	site->peak_bytes = site->allocated_bytes - site->freed_bytes;
@@ -74,14 +74,14 @@ static inline void note_peak(struct leaktrace_site *site, uint64_t seq)
 }
 
 /* The site is about to change. */
-static inline void note_peak_before(struct leaktrace_site *site)
+static lt_always_inline void note_peak_before(struct leaktrace_site *site)
 {
 	uint64_t seq = lt_load_relaxed(&lt_process->peak_seq);
-	if (site->peak_seen != seq)
+	if (lt_unlikely(site->peak_seen != seq))
 		note_peak(site, seq);
 }
 
-static inline __attribute__((always_inline)) void count_alloc(struct leaktrace_site *site, size_t size, uint32_t task, bool alone)
+static lt_always_inline void count_alloc(struct leaktrace_site *site, size_t size, uint32_t task, bool alone)
 {
 	struct leaktrace_process *process = lt_process;
 	lock_site(site, alone);
@@ -102,10 +102,38 @@ static inline __attribute__((always_inline)) void count_alloc(struct leaktrace_s
 	unlock_site(site, alone);
 }
 
+/* The same, by the only thread there is. False: nothing was done, for the epochs must be widened first. */
+static lt_always_inline bool count_alloc_alone(struct leaktrace_site *site, size_t size, uint32_t task)
+{
+	struct leaktrace_process *process = lt_process;
+	if (lt_unlikely(task)) {
+		uint32_t epoch = (task - 1) >> site->epoch_shift;
+		if (lt_unlikely(epoch >= LEAKTRACE_EPOCHS))
+			return false;
+		site->epoch[epoch].blocks++;
+		site->epoch[epoch].bytes += size;
+	} else {
+		site->startup_blocks++;
+		site->startup_bytes += size;
+	}
+	note_peak_before(site);
+	lt_signal_fence(); /* or gcc keeps in registers what only the rare case needs */
+	site->allocations++;
+	site->allocated_bytes += size;
+	process->live_blocks++;
+	uint64_t live = process->live_bytes += size;
+	if (lt_unlikely(live > process->peak_live_bytes)) {
+		process->peak_live_bytes = live;
+		lt_signal_fence();
+		note_peak(site, ++process->peak_seq);
+	}
+	return true;
+}
+
 /* So many blocks of a site of an ancestor. */
 void lt_count_inherited_free(uint32_t id, uint64_t blocks, uint64_t bytes);
 
-static inline __attribute__((always_inline)) void count_free(uint32_t id, uint64_t size, uint32_t task, bool temporary, bool alone)
+static lt_always_inline void count_free(uint32_t id, uint64_t size, uint32_t task, bool temporary, bool alone)
 {
 	struct leaktrace_process *process = lt_process;
 	struct leaktrace_site *site = lt_site(id);
@@ -126,6 +154,28 @@ static inline __attribute__((always_inline)) void count_free(uint32_t id, uint64
 	unlock_site(site, alone);
 	if (lt_unlikely(!alone))
 		lt_count_striped(-1, -(int64_t)size);
+}
+
+/* The same, by the only thread there is; of a block with that key and value in the table (trace/live.h). Epochs are wide enough:
+ * they were when the block was born. */
+static lt_always_inline void count_free_alone(struct leaktrace_site *site, uint64_t key, uint64_t value)
+{
+	struct leaktrace_process *process = lt_process;
+	uint64_t size = lt_live_size(value);
+	note_peak_before(site);
+	lt_signal_fence();
+	site->frees++;
+	site->freed_bytes += size;
+	if (lt_unlikely(lt_live_has_task(key, value))) {
+		uint32_t epoch = (lt_live_task(key, value) - 1) >> site->epoch_shift & (LEAKTRACE_EPOCHS - 1);
+		site->epoch[epoch].blocks--;
+		site->epoch[epoch].bytes -= size;
+	} else {
+		site->startup_blocks--;
+		site->startup_bytes -= size;
+	}
+	process->live_blocks--;
+	process->live_bytes -= size;
 }
 
 /* The same of a block of a sample, which counts as many. */

@@ -22,9 +22,9 @@ extern LT_HIDDEN int lt_gate_closed;
 /* The process has one thread, as far as libc knows (glibc 2.32: __libc_single_threaded); never true with an older one. Another
  * can't come while this one is inside the gate, but from a signal handler that calls pthread_create, which POSIX forbids. */
 extern LT_HIDDEN const char *lt_gate_alone;
-static inline bool lt_single_threaded(void)
+static lt_always_inline bool lt_single_threaded(void)
 {
-	return lt_likely(*(const volatile char *)lt_gate_alone);
+	return lt_likely(*lt_gate_alone);
 }
 
 /* This thread is inside the gate, and came in as the only one: no lock is needed, nor a locked instruction. */

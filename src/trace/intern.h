@@ -71,12 +71,23 @@ extern LT_HIDDEN struct leaktrace_site **lt_site_leaves[LT_SITE_LEAVES];
 extern LT_HIDDEN uint32_t lt_site_lowest;
 
 /* The record of a site of this image in the dump; NULL for others (of an ancestor, or 0). No lock. */
-static inline struct leaktrace_site *lt_site(uint32_t id)
+static lt_always_inline struct leaktrace_site *lt_site(uint32_t id)
 {
 	if (lt_unlikely(id >= LT_SITE_LEAVES * LT_SITE_LEAF))
 		return NULL;
 	struct leaktrace_site **leaf = lt_load_acquire(&lt_site_leaves[id / LT_SITE_LEAF]); /* pairs with new_site */
 	return lt_likely(leaf != NULL) ? leaf[id % LT_SITE_LEAF] : NULL;
+}
+
+/* Of one that this image or an ancestor has: it is this image's, and then its record. */
+static lt_always_inline bool lt_site_is_of_image(uint32_t id)
+{
+	return lt_likely(id >= lt_site_lowest);
+}
+
+static lt_always_inline struct leaktrace_site *lt_site_of_image(uint32_t id)
+{
+	return lt_site_leaves[id / LT_SITE_LEAF][id % LT_SITE_LEAF];
 }
 
 /* The lowest id of a site of this image, and the id that the next new one will get. */

@@ -68,36 +68,53 @@ bool lt_live_remove_inherited(uintptr_t address, struct lt_block *block);
 static_assert(sizeof(struct lt_live_shard) == 64 && LT_LIVE_SHARDS == 1024, "lt_live_shard()");
 
 /* Each 256 KiB of a heap has the next shard: address >> 18, modulo their number. */
-static inline struct lt_live_shard *lt_live_shard(uintptr_t address)
+static lt_always_inline struct lt_live_shard *lt_live_shard(uintptr_t address)
 {
 	return (struct lt_live_shard *)((char *)lt_live_shards + (address >> 12 & 0xffc0));
 }
 
-static inline struct lt_live_entry *lt_live_home(struct lt_live_array *array, uintptr_t address)
+static lt_always_inline struct lt_live_entry *lt_live_home(struct lt_live_array *array, uintptr_t address)
 {
 	uint64_t spread = (uint32_t)(address >> 8) * 0x9e3779b1u;
 	return (struct lt_live_entry *)((char *)array->entries + (spread * array->slots >> 32 << 4) + (address & 0xf0));
 }
 
 /* No entry holds it: it goes to a list of its own. (Sites and tasks are never too high.) */
-static inline bool lt_live_is_odd(uintptr_t address, uint64_t size)
+static lt_always_inline bool lt_live_is_odd(uintptr_t address, uint64_t size)
 {
 	return (address & (UINT64_C(0x1ffff) << 47 | 7)) || size >> 32;
 }
 
-static inline uint64_t lt_live_size(uint64_t value)
+static lt_always_inline uint64_t lt_live_size(uint64_t value)
 {
 	return value >> 32;
 }
 
-static inline uint32_t lt_live_site(uint64_t value)
+static lt_always_inline uint32_t lt_live_site(uint64_t value)
 {
 	return (uint32_t)value & LT_LIVE_SITE_MAX;
 }
 
-static inline uint32_t lt_live_task(uint64_t key, uint64_t value)
+static lt_always_inline uint32_t lt_live_task(uint64_t key, uint64_t value)
 {
 	return ((uint32_t)value >> 23) << 20 | (uint32_t)(key & 0xfffff);
+}
+
+/* Not 0. */
+static lt_always_inline bool lt_live_has_task(uint64_t key, uint64_t value)
+{
+	return key & 0xfffff || value & 0xff800000;
+}
+
+/* The bits of a task in key and value. */
+static lt_always_inline uint64_t lt_live_task_in_key(uint32_t task)
+{
+	return task & 0xfffff;
+}
+
+static lt_always_inline uint64_t lt_live_task_in_value(uint32_t task)
+{
+	return (uint64_t)(task >> 20) << 23;
 }
 
 static inline struct lt_block lt_live_unpack(const struct lt_live_entry *e)
@@ -107,15 +124,16 @@ static inline struct lt_block lt_live_unpack(const struct lt_live_entry *e)
 }
 
 /* The common cases of an insertion: the address was here before, or comes to an unused entry. False: lt_live_insert_slowly() must
- * do it. `alone`: lt_gate_is_alone(). Inside the gate; takes a lock of rank 3 where there are other threads. */
-static inline __attribute__((always_inline)) bool lt_live_put(uintptr_t address, uint64_t size, uint32_t site, uint32_t task,
-                                                              bool alone)
+ * do it. `in_key`, `in_value`: the task's bits. `alone`: lt_gate_is_alone(). Inside the gate; takes a lock of rank 3 where there
+ * are other threads. */
+static lt_always_inline bool lt_live_put(uintptr_t address, uint64_t size, uint32_t site, uint64_t in_key, uint64_t in_value, bool alone)
 {
 	struct lt_live_shard *shard = lt_live_shard(address);
-	uint64_t key = (uint64_t)address << 17 | (task & 0xfffff), found;
+	uint64_t key = (uint64_t)address << 17 | address >> 47, found;
 	bool done = true;
-	if (lt_unlikely(lt_live_is_odd(address, size)))
+	if (lt_unlikely(key & 0xfffff || size >> 32)) /* lt_live_is_odd() */
 		return false;
+	key |= in_key;
 	if (!alone)
 		lt_lock(&shard->lock);
 	struct lt_live_array *array = shard->array;
@@ -136,7 +154,7 @@ static inline __attribute__((always_inline)) bool lt_live_put(uintptr_t address,
 	if (lt_likely(done)) {
 		lt_store_relaxed(&e->key, key);
 		lt_signal_fence(); /* at no moment this block's value with another's key */
-		lt_store_relaxed(&e->value, size << 32 | (uint64_t)(task >> 20) << 23 | site);
+		lt_store_relaxed(&e->value, size << 32 | in_value | site);
 	}
 	if (!alone)
 		lt_unlock(&shard->lock);
@@ -149,13 +167,14 @@ static inline int lt_live_insert(const struct lt_block *block, struct lt_block *
 {
 	old->address = 0;
 	if (lt_likely(!lt_load_relaxed(&lt_live_odd_count)) &&
-	    lt_likely(lt_live_put(block->address, block->size, block->site, block->task, lt_gate_is_alone())))
+	    lt_likely(lt_live_put(block->address, block->size, block->site, lt_live_task_in_key(block->task), lt_live_task_in_value(block->task),
+	                          lt_gate_is_alone())))
 		return 0;
 	return lt_live_insert_slowly(block, old);
 }
 
 /* Takes out a block that has an entry: its key and value. False: there is none. Likewise. */
-static inline __attribute__((always_inline)) bool lt_live_take(uintptr_t address, uint64_t *key, uint64_t *value, bool alone)
+static lt_always_inline bool lt_live_take(uintptr_t address, uint64_t *key, uint64_t *value, bool alone)
 {
 	struct lt_live_shard *shard = lt_live_shard(address);
 	if (!alone)

@@ -301,9 +301,13 @@ void lt_modules_refresh(void)
 		lt_modules_scan();
 }
 
+/* Mostly it is the one before: calls within a library. */
 static const struct module *find_loaded(uintptr_t address)
 {
+	static const struct module *last;
 	unsigned low = 0, high = sorted_count;
+	if (last && last->loaded && address - last->start < last->end - last->start)
+		return last;
 	while (low < high) {
 		unsigned middle = (low + high) / 2;
 		const struct module *m = &modules[sorted[middle]];
@@ -312,7 +316,7 @@ static const struct module *find_loaded(uintptr_t address)
 		else if (address >= m->end)
 			low = middle + 1;
 		else
-			return m;
+			return last = m;
 	}
 	return NULL;
 }

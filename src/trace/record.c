@@ -29,6 +29,11 @@ int lt_record_init(void)
 	return lt_scratches[0] ? lt_live_init() : -ENOMEM;
 }
 
+void lt_record_forget_stacks(void)
+{
+	lt_shapes_empty(&lt_scratches[0]->stacks);
+}
+
 void lt_record_fork_child(void)
 {
 	for (unsigned i = 0; i < LT_SCRATCHES; i++)
@@ -36,6 +41,7 @@ void lt_record_fork_child(void)
 			lt_scratches[i]->busy = 0;
 	for (unsigned i = 0; i < LT_STRIPES; i++)
 		lt_stripes[i].pending = 0;
+	lt_record_forget_stacks();
 	lt_sample_fork_child();
 }
 
@@ -78,8 +84,9 @@ void lt_record_switch(bool on)
 
 void lt_record_settle(void)
 {
-	lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] && !lt_load_relaxed(&lt_code_unsure) && !lt_load_relaxed(&lt_live_odd_count) && !lt_options.check &&
-	                      !lt_options.sample;
+	bool plain = lt_alive[LT_OPEN] && !lt_load_relaxed(&lt_code_unsure) && !lt_load_relaxed(&lt_live_odd_count) && !lt_options.check &&
+	             !lt_options.sample;
+	lt_alive[LT_PLAIN] = plain ? (uintptr_t)lt_scratches[0] : 0;
 }
 
 static void freed(const struct lt_block *block, bool temporary)
@@ -131,50 +138,56 @@ static struct leaktrace_site *new_site(struct lt_stack *stack, bool unsure, uint
 	return native ? lt_site(lt_intern_site(native, r, stripe, flags)) : NULL;
 }
 
-/* One of both is NULL: the stack has a shape or was walked. `again`: its site is known, so it has come before. */
-static struct leaktrace_site *find_site(struct lt_scratch *scratch, const struct lt_shape *shape, struct lt_stack *stack, uint32_t r,
-                                        bool cut, bool unsure, size_t size, const uintptr_t *hook, uint32_t stripe, bool *again)
+static uint64_t sites_hash(uint64_t native, uint32_t r, uint32_t stripe)
 {
-	uint64_t hash = (shape ? shape->hash : stack->hash) + lt_load_relaxed(&lt_stack_generation) + stripe +
-	                __builtin_bswap64(r * 0x9e3779b97f4a7c15ULL);
-	uint64_t i = hash >> (64 - LT_KNOWN_SITES_LOG2);
-	struct known_site *known = &scratch->known[i], *other = &scratch->known[i ^ 1];
-	*again = true;
-	if (lt_likely(known->hash == hash && !unsure))
-		return known->site;
-	if (other->hash == hash && !unsure)
-		return other->site;
-	*again = false;
-	if (!stack) /* its nodes are not known here */
-		stack = lt_stack_take(hook, &scratch->stacks, lt_options.depth, false);
-	struct leaktrace_site *site = new_site(stack, unsure, r, stripe, cut ? LEAKTRACE_SITE_R_CUT : 0, size, hook);
-	if (site && !unsure) {
-		*other = *known;
-		*known = (struct known_site){ hash, site };
-	}
-	return site;
+	return native + lt_load_relaxed(&lt_stack_generation) + stripe + __builtin_bswap64(r * 0x9e3779b97f4a7c15ULL);
 }
 
-__attribute__((noinline)) struct leaktrace_site *lt_record_find_site(struct lt_scratch *scratch, struct lt_shape *shape, size_t size,
-                                                                     const uintptr_t *hook, uint32_t stripe)
+static struct known_site *find_known(struct lt_scratch *scratch, uint64_t hash)
+{
+	struct known_site *known = &scratch->known[hash >> (64 - LT_KNOWN_SITES_LOG2)];
+	if (known->hash == hash)
+		return known;
+	known = &scratch->known[hash >> (64 - LT_KNOWN_SITES_LOG2) ^ 1];
+	return known->hash == hash ? known : NULL;
+}
+
+static void make_known(struct lt_scratch *scratch, uint64_t hash, struct leaktrace_site *site)
+{
+	uint64_t i = hash >> (64 - LT_KNOWN_SITES_LOG2);
+	scratch->known[i ^ 1] = scratch->known[i];
+	scratch->known[i] = (struct known_site){ hash, site, 0 };
+}
+
+__attribute__((noinline)) struct leaktrace_site *lt_record_find_site(struct lt_scratch *scratch, size_t size, const uintptr_t *hook,
+                                                                     uint32_t stripe, uint64_t key)
 {
 	struct lt_stacks *stacks = &scratch->stacks;
-	struct lt_stack *stack = shape ? NULL : lt_stack_take(hook, stacks, lt_options.depth, false);
-	bool cut = false, again;
-	uint32_t r = lt_thread.r_stacks ? lt_r_stack(&cut) : 0; /* cut: or no room for it */
-	struct leaktrace_site *site = find_site(scratch, shape, stack, r, cut, false, size, hook, stripe, &again);
-	uint64_t native = shape ? shape->hash : stack->hash;
-	if (!shape && again) {
-		lt_stack_keep(hook, stacks, site, r, lt_r_stack_kept());
-	} else if (shape && site) {
-		shape->r = UINT32_MAX; /* no node: for a signal handler that does not come back */
-		lt_signal_fence();
-		shape->site = site;
-		shape->r_kept = lt_r_stack_kept();
-		lt_signal_fence();
-		shape->r = r;
+	bool cut = false, due = lt_thread.r_stacks && lt_r_stack_is_due();
+	uint32_t r = due ? lt_r_stack(&cut) : 0; /* cut: or no room for it */
+	const struct lt_shape *native, *shape = lt_shape_find(stacks, hook, key, &native);
+	if (lt_likely(shape != NULL) && (!due || (shape->r == r && !cut))) {
+		stacks->before = shape->mark;
+		return shape->site;
 	}
-	stacks->before = native;
+	struct lt_stack *stack = native ? NULL : lt_stack_take(hook, stacks, lt_options.depth, false);
+	if (!due && lt_thread.r_stacks)
+		r = lt_r_stack(&cut);
+	uint64_t native_hash = native ? native->hash : stack->hash, hash = sites_hash(native_hash, r, stripe);
+	struct known_site *known = find_known(scratch, hash);
+	struct leaktrace_site *site;
+	stacks->before = lt_shape_mark(native_hash, r);
+	if (known) {
+		site = known->site;
+		if (!cut && !shape && ++known->times >= LT_KEEP_FROM)
+			lt_shape_keep(hook, stacks, key, native, site, r, lt_thread.r_stacks);
+	} else {
+		if (native) /* its nodes are not known there */
+			stack = lt_stack_take(hook, stacks, lt_options.depth, false);
+		site = new_site(stack, false, r, stripe, cut ? LEAKTRACE_SITE_R_CUT : 0, size, hook);
+		if (site)
+			make_known(scratch, hash, site);
+	}
 	return site;
 }
 
@@ -195,9 +208,9 @@ __attribute__((noinline, cold)) struct lt_scratch *lt_take_scratch_slowly(void)
 	int saved = errno;
 	for (unsigned i = lt_thread.stripe;; i++) {
 		/* The thread's own first, and then those that are there. */
-		struct lt_scratch *s = lt_load_acquire(&lt_scratches[(i - 1) % LT_SCRATCHES]); /* pairs with map_scratch */
+		struct lt_scratch *s = lt_load_acquire(&lt_scratches[lt_scratch_of(i)]); /* pairs with map_scratch */
 		if (!s && i == lt_thread.stripe)
-			s = map_scratch((i - 1) % LT_SCRATCHES);
+			s = map_scratch(lt_scratch_of(i));
 		errno = saved;
 		if (s && !lt_exchange_acquire(&s->busy, 1)) /* pairs with the store in lt_give_scratch */
 			return s;
@@ -229,13 +242,13 @@ void lt_record_insert(struct leaktrace_site *site, void *address, size_t size)
 	insert(site, address, size, lt_gate_is_alone());
 }
 
-__attribute__((noinline)) bool lt_recording_shared_alloc(void *address, size_t size, const uintptr_t *hook)
+static bool shared_alloc(void *address, size_t size, const uintptr_t *hook)
 {
 	if (lt_unlikely(!lt_gate_enter_shared()))
 		return false;
 	bool plain = lt_alive[LT_PLAIN]; /* the gate may have been closed since, for the image's end */
 	if (lt_likely(plain))
-		lt_recording_do_alloc(lt_take_scratch(), address, size, hook, false);
+		lt_recording_do_alloc(lt_take_scratch(), address, size, hook);
 	lt_gate_leave_slowly();
 	return plain;
 }
@@ -244,23 +257,55 @@ __attribute__((noinline)) bool lt_recording_shared_free(void *address)
 {
 	if (lt_unlikely(!lt_gate_enter_shared()))
 		return false;
-	bool found = lt_alive[LT_PLAIN] && lt_recording_do_free(address, false);
+	bool found = lt_alive[LT_PLAIN] && lt_recording_do_free(address);
 	lt_gate_leave_slowly();
 	return found;
 }
 
+__attribute__((noinline)) void *lt_recording_alloc_with_care(size_t size, void *block)
+{
+	const uintptr_t *hook = __builtin_frame_address(0);
+	if (lt_unlikely(!lt_alive[LT_PLAIN] || lt_single_threaded() || !shared_alloc(block, size, hook)))
+		lt_record_alloc(block, size, hook);
+	lt_thread.depth = 0;
+	return block;
+}
+
+__attribute__((noinline)) void *lt_recording_find_site(size_t size, void *block)
+{
+	const uintptr_t *hook = __builtin_frame_address(0);
+	struct leaktrace_site *site = lt_record_find_site(lt_scratches[0], size, hook, 0, lt_shape_key(hook, true));
+	if (lt_likely(site && lt_recording_put_alone(block, size, site)))
+		count_alloc(site, size, lt_task_current(), true);
+	else
+		lt_record_insert(site, block, size);
+	return lt_recording_end(block);
+}
+
+__attribute__((noinline)) void *lt_recording_insert(size_t size, void *block, struct leaktrace_site *site)
+{
+	lt_record_insert(site, block, size);
+	return lt_recording_end(block);
+}
+
+__attribute__((noinline)) void *lt_recording_count(size_t size, void *block, struct leaktrace_site *site)
+{
+	count_alloc(site, size, lt_task_current(), true);
+	return lt_recording_end(block);
+}
+
 /* Code may be on its way out; and stacks may be checked. */
-static struct leaktrace_site *find_with_care(struct lt_scratch *scratch, const uintptr_t *hook, size_t size, uint32_t stripe)
+static struct leaktrace_site *find_with_care(struct lt_scratch *scratch, const uintptr_t *hook, size_t size, uint32_t stripe, bool alone)
 {
 	struct leaktrace_site *site;
 	int saved = errno;
 	if (lt_unlikely(lt_load_relaxed(&lt_code_unsure)) && is_still_unsure()) {
-		bool cut = false, again;
+		bool cut = false;
 		struct lt_stack *stack = lt_stack_take(hook, &scratch->stacks, lt_options.depth, true);
 		uint32_t r = lt_thread.r_stacks ? lt_r_stack(&cut) : 0;
-		site = find_site(scratch, NULL, stack, r, cut, true, size, hook, stripe, &again);
+		site = new_site(stack, true, r, stripe, cut ? LEAKTRACE_SITE_R_CUT : 0, size, hook);
 	} else {
-		site = lt_recording_site(scratch, size, hook, stripe);
+		site = lt_recording_site(scratch, size, hook, stripe, lt_shape_key(hook, alone));
 	}
 	if (lt_unlikely(lt_options.check) && site && lt_add_relaxed(&checked, 1) % lt_options.check == 0)
 		check_site(scratch, site, hook);
@@ -271,10 +316,10 @@ static struct leaktrace_site *find_with_care(struct lt_scratch *scratch, const u
 static void alloc_with_care(void *address, size_t size, const uintptr_t *hook)
 {
 	if (lt_gate_is_alone()) {
-		insert(find_with_care(lt_scratches[0], hook, size, 0), address, size, true);
+		insert(find_with_care(lt_scratches[0], hook, size, 0, true), address, size, true);
 	} else {
 		struct lt_scratch *scratch = lt_take_scratch();
-		struct leaktrace_site *site = find_with_care(scratch, hook, size, (lt_thread.stripe - 1) % LT_SITE_STRIPES);
+		struct leaktrace_site *site = find_with_care(scratch, hook, size, (lt_thread.stripe - 1) % LT_SITE_STRIPES, false);
 		lt_give_scratch(scratch);
 		insert(site, address, size, false);
 	}

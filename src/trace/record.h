@@ -28,8 +28,8 @@ void lt_hooks_switch(void);
 
 /* The magic of a page that the kernel wipes in a fork child (MADV_WIPEONFORK): 0 there until lt_fork_child() ran. */
 extern LT_HIDDEN uint64_t *lt_alive;
-/* On that page, too: 1 while the image is LT_ON and the gate open; and 1 while besides nothing asks for special care, so that
- * the only thread there is goes straight on. */
+/* On that page, too: 1 while the image is LT_ON and the gate open; and, while besides nothing asks for special care, so that
+ * the only thread there is goes straight on, where its scratch is (recording.h). */
 #define LT_OPEN 1
 #define LT_PLAIN 2
 
@@ -72,6 +72,9 @@ void lt_record_switch(bool on);
 /* A dump begins: notes there whether recording is on. */
 void lt_record_begin_dump(void);
 
+/* When lt_stack_generation changes, with the gate closed: the stacks of the only thread there is. */
+void lt_record_forget_stacks(void);
+
 /* Task borders; see tasks.c. */
 void lt_task_begin(void);
 void lt_task_end(void);
@@ -79,11 +82,15 @@ void lt_task_end(void);
 /* What ran since lt_task_begin() was no task by itself: it belongs to the task that comes next. */
 void lt_task_postpone(void);
 
-/* The number that new blocks carry: 0 outside any task. */
-extern LT_HIDDEN uint32_t lt_task_now;
-static inline uint32_t lt_task_current(void)
+/* The number that new blocks carry: 0 outside any task. And its bits in the table of live blocks (trace/live.h),
+ * for the only thread there is: several might read those of two tasks. */
+extern LT_HIDDEN struct lt_task {
+	uint32_t number;
+	uint64_t in_key, in_value;
+} lt_task;
+static lt_always_inline uint32_t lt_task_current(void)
 {
-	return lt_load_relaxed(&lt_task_now);
+	return lt_load_relaxed(&lt_task.number);
 }
 
 /* In a fork child: its life is one task until it receives one. */

@@ -17,6 +17,7 @@
 
 #define LT_SCRATCHES 16
 #define LT_KNOWN_SITES_LOG2 10
+#define LT_KEEP_FROM 2 /* times: from then on the stack is worth a shape */
 
 /* Room for the stacks of one recording: too much for a small thread stack or a signal stack. */
 struct lt_scratch {
@@ -25,19 +26,23 @@ struct lt_scratch {
 	struct known_site {
 		uint64_t hash; /* of the native stack, the R stack and the stripe, at this generation */
 		struct leaktrace_site *site;
+		uint32_t times; /* found here */
 	} known[1 << LT_KNOWN_SITES_LOG2];
 	struct lt_r_call calls[LT_R_DEPTH];
 	struct lt_stacks stacks; /* taken here: mostly this thread's, for it comes back to the same scratch */
 };
 
-/* The first is the only thread's; the others are mapped when they are needed, and NULL until then. */
+/* The first is the only thread's, as long as it is the only one; the others are mapped when they are needed, and NULL until then. */
 extern LT_HIDDEN struct lt_scratch *lt_scratches[LT_SCRATCHES];
+
+static inline unsigned lt_scratch_of(uint32_t stripe)
+{
+	return 1 + (stripe - 1) % (LT_SCRATCHES - 1);
+}
 
 /* The slow parts; they keep errno. */
 bool lt_record_enter_slowly(void);
-/* `shape`: the stack's, whose site is that of another R stack; NULL: it has none here. */
-struct leaktrace_site *lt_record_find_site(struct lt_scratch *scratch, struct lt_shape *shape, size_t size, const uintptr_t *hook,
-                                           uint32_t stripe);
+struct leaktrace_site *lt_record_find_site(struct lt_scratch *scratch, size_t size, const uintptr_t *hook, uint32_t stripe, uint64_t key);
 void lt_record_insert(struct leaktrace_site *site, void *address, size_t size);
 
 /* A scratch that no other thread is in, for one of several. */
@@ -45,7 +50,7 @@ struct lt_scratch *lt_take_scratch_slowly(void);
 
 static inline struct lt_scratch *lt_take_scratch(void)
 {
-	struct lt_scratch *s = lt_load_acquire(&lt_scratches[(lt_thread.stripe - 1) % LT_SCRATCHES]); /* pairs with map_scratch */
+	struct lt_scratch *s = lt_load_acquire(&lt_scratches[lt_scratch_of(lt_thread.stripe)]); /* pairs with map_scratch */
 	if (lt_likely(s) && lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in lt_give_scratch */
 		return s;
 	return lt_take_scratch_slowly();
@@ -66,77 +71,104 @@ static inline bool enter(void)
 	return true;
 }
 
-/* The site of the stack at the hook and R's. NULL: no room. */
-static inline __attribute__((always_inline)) struct leaktrace_site *lt_recording_site(struct lt_scratch *scratch, size_t size,
-                                                                                      const uintptr_t *hook, uint32_t stripe)
+/* The shape of the stack at the hook and R's, if it is the one that the stack before says; else NULL. */
+static lt_always_inline const struct lt_shape *lt_recording_expected(struct lt_scratch *scratch, const uintptr_t *hook, uint64_t key)
 {
-	struct lt_shape *shape = lt_shape_hinted(&scratch->stacks, hook);
-	if (lt_unlikely(!lt_shape_is_here(shape, hook)))
-		shape = lt_shape_find(&scratch->stacks, hook);
-	if (lt_unlikely(!shape) || (lt_thread.r_stacks && lt_unlikely(!lt_r_stack_is(shape->r_kept, shape->r, (uintptr_t)hook))))
-		return lt_record_find_site(scratch, shape, size, hook, stripe);
-	scratch->stacks.before = shape->hash;
-	return shape->site;
+	const struct lt_shape *shape = lt_shape_hinted(&scratch->stacks, hook);
+	if (lt_unlikely(!lt_shape_is_here(shape, key)))
+		return NULL;
+	if (shape->has_r && (lt_unlikely(!lt_shape_calls_are_here(shape)) || lt_unlikely(!lt_r_stack_may_be_kept())))
+		return NULL;
+	scratch->stacks.before = shape->mark;
+	return shape;
 }
 
-/* An allocation and a free where nothing asks for special care. False: nothing was done, and lt_record_alloc() or lt_record_free()
- * must do it. */
-static inline __attribute__((always_inline)) void lt_recording_do_alloc(struct lt_scratch *scratch, void *address, size_t size,
-                                                                        const uintptr_t *hook, bool alone)
+/* The site of any. NULL: no room. */
+static inline struct leaktrace_site *lt_recording_site(struct lt_scratch *scratch, size_t size, const uintptr_t *hook, uint32_t stripe,
+                                                       uint64_t key)
 {
-	uint32_t task = lt_task_current(), stripe = alone ? 0 : (lt_thread.stripe - 1) % LT_SITE_STRIPES;
-	struct leaktrace_site *site = lt_recording_site(scratch, size, hook, stripe);
-	if (!alone)
-		lt_give_scratch(scratch);
-	if (lt_likely(site && lt_live_put((uintptr_t)address, size, site->id, task, alone)))
-		count_alloc(site, size, task, alone);
+	const struct lt_shape *shape = lt_recording_expected(scratch, hook, key);
+	return lt_likely(shape != NULL) ? shape->site : lt_record_find_site(scratch, size, hook, stripe, key);
+}
+
+/* The same of an allocation and a free of one of several threads, where nothing asks for special care. */
+static inline void lt_recording_do_alloc(struct lt_scratch *scratch, void *address, size_t size, const uintptr_t *hook)
+{
+	uint32_t task = lt_task_current(), stripe = (lt_thread.stripe - 1) % LT_SITE_STRIPES;
+	struct leaktrace_site *site = lt_recording_site(scratch, size, hook, stripe, lt_shape_key(hook, false));
+	lt_give_scratch(scratch);
+	if (lt_likely(site && lt_live_put((uintptr_t)address, size, site->id, lt_live_task_in_key(task), lt_live_task_in_value(task), false)))
+		count_alloc(site, size, task, false);
 	else
 		lt_record_insert(site, address, size);
 	lt_thread.last_block = lt_veiled(address); /* last_ahead and `ahead` are the same for good */
 }
 
-static inline __attribute__((always_inline)) bool lt_recording_do_free(void *address, bool alone)
+static inline bool lt_recording_do_free(void *address)
 {
 	uint64_t key, value;
-	bool found = lt_live_take((uintptr_t)address, &key, &value, alone);
+	bool found = lt_live_take((uintptr_t)address, &key, &value, false);
 	if (lt_likely(found)) {
 		bool temporary = lt_thread.last_block == lt_veiled(address);
 		if (temporary)
 			lt_thread.last_block = 0;
-		count_free(lt_live_site(value), lt_live_size(value), lt_live_task(key, value), temporary, alone);
+		count_free(lt_live_site(value), lt_live_size(value), lt_live_task(key, value), temporary, false);
 	}
 	return found;
 }
 
-bool lt_recording_shared_alloc(void *address, size_t size, const uintptr_t *hook);
-bool lt_recording_shared_free(void *address);
+/* The rest of an allocation and a free of the exact mode, to be jumped to from the hook (whose caller is their own) with
+ * lt_thread.depth 1. They set it to 0. */
+void *lt_recording_alloc_with_care(size_t size, void *block);
+/* Likewise, from inside the gate, as the only thread there is: the site must be found; there is one, and the block has no place
+ * yet in the table; it has one and is to be counted. */
+void *lt_recording_find_site(size_t size, void *block);
+void *lt_recording_insert(size_t size, void *block, struct leaktrace_site *site);
+void *lt_recording_count(size_t size, void *block, struct leaktrace_site *site);
+/* False: it must be done with care. */
+bool lt_recording_shared_free(void *block);
 
-static inline __attribute__((always_inline)) bool lt_recording_alloc(void *address, size_t size, const uintptr_t *hook)
+/* The scratch of the only thread there is, and nothing asks for special care; else NULL. */
+static lt_always_inline struct lt_scratch *lt_recording_plainly(void)
 {
-	if (lt_unlikely(!lt_alive[LT_PLAIN]))
-		return false;
-	if (lt_unlikely(!lt_single_threaded()))
-		return lt_recording_shared_alloc(address, size, hook);
-	lt_thread.gate++;
-	lt_signal_fence();
-	lt_recording_do_alloc(lt_scratches[0], address, size, hook, true);
-	lt_signal_fence();
-	lt_thread.gate--;
-	return true;
+	struct lt_scratch *scratch = (struct lt_scratch *)lt_alive[LT_PLAIN];
+	return lt_likely(lt_single_threaded()) ? scratch : NULL;
 }
 
-static inline __attribute__((always_inline)) bool lt_recording_free(void *address)
+/* Into the gate; not from inside the tracer. */
+static lt_always_inline void lt_recording_enter(void)
 {
-	if (lt_unlikely(!lt_alive[LT_PLAIN]))
-		return false;
-	if (lt_unlikely(!lt_single_threaded()))
-		return lt_recording_shared_free(address);
-	lt_thread.gate++;
+	lt_store_relaxed(&lt_thread.inside_tracer, LT_INSIDE_TRACER);
 	lt_signal_fence();
-	bool found = lt_recording_do_free(address, true);
+}
+
+static lt_always_inline void lt_recording_leave(void)
+{
 	lt_signal_fence();
-	lt_thread.gate--;
-	return found;
+	lt_store_relaxed(&lt_thread.inside_tracer, 0);
+}
+
+static lt_always_inline bool lt_recording_put_alone(void *block, size_t size, const struct leaktrace_site *site)
+{
+	return lt_live_put((uintptr_t)block, size, site->id, lt_task.in_key, lt_task.in_value, true);
+}
+
+/* Behind a block that was taken out of the table. */
+static lt_always_inline void lt_recording_count_free(void *block, struct leaktrace_site *site, uint64_t key, uint64_t value)
+{
+	if (lt_unlikely(lt_thread.last_block == lt_veiled(block))) {
+		lt_thread.last_block = 0;
+		site->temporary++;
+	}
+	count_free_alone(site, key, value);
+}
+
+/* The last part, of the only thread there is. */
+static lt_always_inline void *lt_recording_end(void *block)
+{
+	lt_thread.last_block = lt_veiled(block);
+	lt_recording_leave();
+	return block;
 }
 
 #endif

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define FIRST_ENTRIES 1024
+#define FAST_ENTRIES 16384 /* up to here it grows by four, for most programs get there while they start */
 #define PAGE 4096
 
 static void place(struct lt_table_array *array, uint64_t a, uint64_t b, uint32_t value)
@@ -24,7 +25,7 @@ static void place(struct lt_table_array *array, uint64_t a, uint64_t b, uint32_t
 static int grow(struct lt_table *table)
 {
 	struct lt_table_array *old = table->array;
-	uint64_t n = old ? 2 * (old->mask + 1) : FIRST_ENTRIES;
+	uint64_t n = old ? (old->mask < FAST_ENTRIES ? 4 : 2) * (old->mask + 1) : FIRST_ENTRIES;
 	struct lt_table_array *array = lt_map(sizeof *array + n * sizeof array->entries[0]);
 	if (!array)
 		return -ENOMEM;

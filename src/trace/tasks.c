@@ -13,8 +13,15 @@
 #include "trace/live.h"
 #include "trace/record.h"
 
-uint32_t lt_task_now;
+struct lt_task lt_task;
 static bool fork_task;
+
+static void set(uint32_t task)
+{
+	lt_store_relaxed(&lt_task.number, task);
+	lt_store_relaxed(&lt_task.in_key, lt_live_task_in_key(task));
+	lt_store_relaxed(&lt_task.in_value, lt_live_task_in_value(task));
+}
 
 void lt_task_begin(void)
 {
@@ -22,9 +29,9 @@ void lt_task_begin(void)
 		fork_task = false; /* a cluster's worker, then: what was before its first message is start-up */
 		__atomic_fetch_and(&lt_process->flags, ~(uint32_t)LEAKTRACE_PROCESS_FORK_TASK, __ATOMIC_RELAXED);
 	}
-	if (lt_task_now)
+	if (lt_task.number)
 		lt_task_end();
-	lt_store_relaxed(&lt_task_now, lt_process->tasks < LT_LIVE_TASK_MAX ? (uint32_t)lt_process->tasks + 1 : LT_LIVE_TASK_MAX);
+	set(lt_process->tasks < LT_LIVE_TASK_MAX ? (uint32_t)lt_process->tasks + 1 : LT_LIVE_TASK_MAX);
 }
 
 void lt_task_end(void)
@@ -33,20 +40,20 @@ void lt_task_end(void)
 		lt_store_relaxed(&lt_process->tasks, 1);
 		return;
 	}
-	if (!lt_task_now)
+	if (!lt_task.number)
 		return;
 	lt_store_relaxed(&lt_process->tasks, lt_process->tasks + 1);
-	lt_store_relaxed(&lt_task_now, 0);
+	set(0);
 }
 
 void lt_task_postpone(void)
 {
-	lt_store_relaxed(&lt_task_now, 0);
+	set(0);
 }
 
 void lt_task_fork_child(void)
 {
-	lt_task_now = 0;
+	set(0);
 	fork_task = true;
 	__atomic_fetch_or(&lt_process->flags, LEAKTRACE_PROCESS_FORK_TASK, __ATOMIC_RELAXED);
 }

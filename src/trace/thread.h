@@ -5,12 +5,18 @@
 #ifndef LT_THREAD_H
 #define LT_THREAD_H
 
+#include "base/atomic.h"
 #include <stdbool.h>
 #include <stdint.h>
 
 struct lt_thread {
-	uint32_t depth;   /* > 0: inside the tracer; hooks pass through */
-	uint32_t gate;    /* entries of lt_gate that this thread is in, or about to be (a signal handler may add one) */
+	union {
+		struct {
+			uint32_t depth; /* > 0: inside the tracer; hooks pass through */
+			uint32_t gate;  /* entries of lt_gate that this thread is in, or about to be (a signal handler may add one) */
+		};
+		uint64_t inside_tracer; /* both at once */
+	};
 	uint32_t inside;  /* those that the gate has counted; <= gate, equal but in between the two steps */
 	uint32_t stripe;  /* of the gate, plus 1; 0: not chosen yet */
 	bool r_main;      /* R runs on this thread */
@@ -28,7 +34,9 @@ struct lt_thread {
 	uintptr_t last_deleted; /* what operator delete above free has taken out already */
 };
 
-static inline uintptr_t lt_veiled(const void *address)
+#define LT_INSIDE_TRACER (UINT64_C(1) << 32 | 1) /* depth and gate 1, on little-endian machines as on others */
+
+static lt_always_inline uintptr_t lt_veiled(const void *address)
 {
 	return ~(uintptr_t)address;
 }

@@ -20,8 +20,8 @@
  *
  * A saved rbp is compared only where a step outwards from there makes use of it (optimised code keeps anything in rbp).
  *
- * A stack that comes again is kept as a shape (shapes.h), with all words that its walk read: if they are as they were nothing is
- * walked at all, which takes four instructions a frame.
+ * A stack that comes again and again is kept as a shape (shapes.h), with all words that its walk read and those of R's stack: if they
+ * are as they were nothing is walked at all, which takes three instructions a word.
  *
  * After dlclose the rule cache (rules.c) is emptied with the gate closed; until then stacks are taken without it, nor from kept
  * ones (process/unload.c). Nothing here calls libc but the slow way, which keeps errno.
@@ -411,45 +411,128 @@ static inline struct lt_shape *ways_of(struct lt_stacks *stacks, const uintptr_t
 	return &stacks->shapes[(lt_shape_place(hook) >> (64 - LT_PLACES_LOG2)) * LT_WAYS];
 }
 
-__attribute__((noinline)) struct lt_shape *lt_shape_find(struct lt_stacks *stacks, const uintptr_t *hook)
+static inline bool pairs_are(const struct lt_word_pair *p, const struct lt_word_pair *end)
 {
-	struct lt_shape *shape = ways_of(stacks, hook);
-	for (unsigned i = 0; i < LT_WAYS; i++, shape++)
-		if (lt_shape_is_here(shape, hook)) {
-			*lt_shape_hint(stacks, hook) = (uint8_t)(shape - stacks->shapes);
+	for (; p < end; p++)
+		if (lt_unlikely(lt_stack_word(p->at[0]) != p->value[0]) || lt_unlikely(lt_stack_word(p->at[1]) != p->value[1]))
+			return false;
+	return true;
+}
+
+__attribute__((noinline)) const struct lt_shape *lt_shape_find(struct lt_stacks *stacks, const uintptr_t *hook, uint64_t key,
+                                                               const struct lt_shape **native)
+{
+	const struct lt_shape *shape = ways_of(stacks, hook), *end = shape + LT_WAYS;
+	*native = NULL;
+	for (; shape < end; shape++) {
+		if (*native) {
+			if (shape->key != key || shape->hash != (*native)->hash || !pairs_are(shape->native_end, shape->pairs_end))
+				continue;
+		} else if (!lt_shape_is_here(shape, key)) {
+			continue;
+		}
+		*native = shape;
+		if (!shape->has_r || lt_shape_calls_are_here(shape)) {
+			*lt_shape_hint(stacks, hook) = (uint32_t)((const char *)shape - (const char *)stacks);
 			return shape;
 		}
+	}
+	for (shape = end - LT_WAYS; shape < end && !*native; shape++)
+		if (shape->key == key && pairs_are(shape->pairs, shape->native_end))
+			*native = shape;
 	return NULL;
 }
 
-void lt_stack_keep(const uintptr_t *hook, struct lt_stacks *stacks, struct leaktrace_site *site, uint32_t r,
-                   const struct lt_r_kept *r_kept)
+void lt_shapes_empty(struct lt_stacks *stacks)
+{
+	for (unsigned i = 0; i < sizeof stacks->hints / sizeof *stacks->hints; i++)
+		if (stacks->hints[i])
+			goto empty;
+	return; /* their memory was never touched */
+empty:
+	memset(stacks->hints, 0, sizeof stacks->hints);
+	for (unsigned i = 0; i < LT_WAYS << LT_PLACES_LOG2; i++)
+		stacks->shapes[i].key = 0;
+}
+
+/* One of the ways of the hook. NULL: not this time, for if all are in use, more stacks come than there are ways, and to make shapes all
+ * the time would cost more than it saves. */
+static struct lt_shape *way_for(struct lt_stacks *stacks, const uintptr_t *hook, uint64_t key)
+{
+	struct lt_shape *ways = ways_of(stacks, hook);
+	uint32_t turn = stacks->turn++;
+	for (unsigned i = 0; i < LT_WAYS; i++)
+		if (!ways[i].key)
+			return &ways[i];
+	for (unsigned i = 0; i < LT_WAYS; i++)
+		if (ways[i].key != key)
+			return turn % 2 ? NULL : &ways[(turn / 2 + i) % LT_WAYS];
+	return turn % 8 ? NULL : &ways[turn / 8 % LT_WAYS];
+}
+
+static bool put_native(struct lt_words *words, const uintptr_t *hook, const struct lt_stack *s)
+{
+	bool room = true;
+	for (const struct lt_frame *f = s->top; f >= s->frames && room; f--)
+		room = lt_words_put(words, (const void *)f->slot, f->pc);
+	if (s->top->need && room)
+		room = lt_words_put(words, hook, s->top->rbp);
+	for (const struct lt_word *extra = s->extras_end; extra != s->extras && room;) {
+		extra--;
+		room = lt_words_put(words, extra->at, extra->value);
+	}
+	return room;
+}
+
+void lt_shape_keep(const uintptr_t *hook, struct lt_stacks *stacks, uint64_t key, const struct lt_shape *native,
+                   struct leaktrace_site *site, uint32_t r, bool with_r)
 {
 	const struct lt_stack *s = &stacks->last;
-	uint32_t count = lt_stack_count(s), all = count + (uint32_t)(s->extras_end - s->extras) + s->top->need;
-	if (!s->key || count > LT_SHAPE_FRAMES || all > LT_SHAPE_WORDS)
+	struct lt_shape *shape = native || s->key ? way_for(stacks, hook, key) : NULL;
+	if (!shape)
 		return;
-	struct lt_shape *shape = ways_of(stacks, hook) + stacks->turn++ % LT_WAYS;
-	shape->key = 0; /* for a signal handler */
+	struct lt_r_stack_words w = { .words = { shape->pairs, 0, sizeof shape->room / sizeof *w.others },
+		                      .calls = (struct lt_r_kept_call *)(shape->room + sizeof shape->room) };
+	shape->key = 0; /* for a signal handler, and if there is no room */
 	lt_signal_fence();
-	shape->skipped = -all % LT_SHAPE_STEPS;
-	struct lt_word *w = shape->words + shape->skipped;
-	for (const struct lt_frame *f = s->top; f >= s->frames; f--)
-		*w++ = (struct lt_word){ (const uintptr_t *)f->slot, f->pc };
-	if (s->top->need)
-		*w++ = (struct lt_word){ hook, s->top->rbp };
-	for (const struct lt_word *extra = s->extras_end; extra-- != s->extras;)
-		*w++ = *extra;
-	shape->end = w;
-	shape->hash = s->hash;
-	shape->frames = count - s->first;
-	shape->cut = s->cut;
+	if (!native) {
+		if (!put_native(&w.words, hook, s))
+			return;
+		lt_words_fill(&w.words, 2);
+		shape->hash = s->hash;
+		shape->frames = lt_stack_count(s) - s->first;
+		shape->cut = s->cut;
+	} else {
+		size_t bytes = (size_t)((const char *)native->native_end - native->room);
+		w.words.count = 2 * bytes / sizeof *native->pairs;
+		if (shape != native)
+			memcpy(shape->pairs, native->pairs, bytes);
+		shape->hash = native->hash;
+		shape->frames = native->frames;
+		shape->cut = native->cut;
+	}
+	shape->native_end = shape->pairs + w.words.count / 2;
+	w.calls_low = shape->room + sizeof shape->room / 2;
+	if (with_r && !lt_r_stack_keep(&w))
+		return;
+	lt_words_fill(&w.words, 2 * LT_SHAPE_SINGLY);
+	size_t pairs = w.words.count / 2, others = (size_t)((const char *)w.others_end - (const char *)w.others);
+	if (pairs * sizeof *shape->pairs + others > (size_t)((char *)w.calls - shape->room))
+		return;
+	memcpy(shape->pairs + pairs, w.others, others);
+	shape->pairs_end = shape->pairs + pairs;
+	shape->rest = (uint8_t)((pairs - LT_SHAPE_SINGLY) % LT_SHAPE_STEPS);
+	shape->turns_end = shape->pairs_end - shape->rest;
+	shape->calls = (const char *)w.calls - (shape->room + sizeof shape->room);
+	shape->words = (struct lt_r_word *)shape->pairs_end;
+	shape->words_end = (struct lt_r_word *)((char *)shape->pairs_end + others);
+	shape->mark = lt_shape_mark(shape->hash, r);
 	shape->site = site;
-	shape->r_kept = r_kept;
 	shape->r = r;
+	shape->has_r = !w.has_r ? LT_SHAPE_NO_R : others ? LT_SHAPE_R_OTHERS : LT_SHAPE_R;
 	lt_signal_fence();
-	shape->key = s->key + (uintptr_t)hook;
-	*lt_shape_hint(stacks, hook) = (uint8_t)(shape - stacks->shapes);
+	shape->key = key;
+	*lt_shape_hint(stacks, hook) = (uint32_t)((const char *)shape - (const char *)stacks);
 }
 
 struct lt_stack *lt_stack_take(const uintptr_t *hook, struct lt_stacks *stacks, unsigned max, bool unsure)

@@ -7,13 +7,16 @@
 
 #include "base/atomic.h"
 #include "base/options.h"
+#include "base/pair.h"
 #include "trace/thread.h"
 #include <assert.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 struct leaktrace_site;
-struct lt_r_kept;
+struct lt_r_kept_call;
+struct lt_r_word;
 
 /* A return address of a kept stack. */
 struct lt_frame {
@@ -52,33 +55,42 @@ struct lt_stack {
 	struct lt_frame frames[];
 };
 
-/* A stack that comes again and again, for shapes.h. */
-#define LT_SHAPE_STEPS 16 /* words compared in one turn */
-#define LT_SHAPE_FRAMES 256
-#define LT_SHAPE_WORDS (LT_SHAPE_FRAMES + 4 * LT_SHAPE_STEPS)
+/* A pair of stacks, native and R's, that comes again and again; for shapes.h. In `room`, pairs of words (the native stack's,
+ * innermost frame first, then R's), words in R's heap; and at its end R's calls. */
+#define LT_SHAPE_SINGLY 3 /* pairs whose words are compared singly, before all others */
+#define LT_SHAPE_STEPS 16 /* pairs compared in one turn */
+#define LT_SHAPE_ROOM 6144
+enum { LT_SHAPE_NO_R, LT_SHAPE_R, LT_SHAPE_R_OTHERS };
 struct lt_shape {
 	uint64_t key;              /* lt_shape_key() when it was taken; 0: none */
-	const struct lt_word *end; /* of the words */
-	uint32_t skipped;          /* words that are none, so that their number is a multiple of LT_SHAPE_STEPS */
-	uint32_t r;                /* the recorder's: the R stack of `site` */
-	const struct lt_r_kept *r_kept;
-	struct leaktrace_site *site;
-	uint64_t hash;             /* struct lt_stack.hash */
-	uint32_t frames;           /* the first words are return addresses, innermost first; so many of them are within option depth */
+	uint8_t rest;              /* pairs behind the last full turn */
+	uint8_t has_r;             /* R was there: lt_r_stack_may_be_kept() must be asked, too; there are words in R's heap */
 	bool cut;
-	struct lt_word words[LT_SHAPE_WORDS];
+	uint32_t r;                /* the node of R's stack */
+	uint64_t mark;             /* of both stacks */
+	struct leaktrace_site *site;
+	const struct lt_word_pair *turns_end, *native_end, *pairs_end;
+	ptrdiff_t calls;           /* where they begin, in bytes from the room's end */
+	const struct lt_r_word *words, *words_end;
+	uint64_t hash;             /* struct lt_stack.hash */
+	uint32_t frames;           /* the first words are return addresses; so many of them are within option depth */
+	union {
+		struct lt_word_pair pairs[LT_SHAPE_ROOM / sizeof(struct lt_word_pair)];
+		char room[LT_SHAPE_ROOM];
+	};
 };
 
-#define LT_PLACES_LOG2 5
-#define LT_WAYS 4
+#define LT_PLACES_LOG2 4
+#define LT_WAYS 8
 #define LT_HINTS_LOG2 8
 
 /* The stacks that a thread has taken: the last one that took a walk; and shapes, some for each position of the hook (its frame's
  * place and the return address), modulo their number. Which of them it will be, the stack before it says, for code in loops takes
  * the same stacks in the same order. Zeroed at first. */
 struct lt_stacks {
-	uint64_t before; /* lt_stack.hash of the one before */
-	uint8_t hints[1 << LT_HINTS_LOG2]; /* index of a shape */
+	uint64_t no_shape; /* its key, 0: where a hint of 0 leads */
+	uint64_t before; /* lt_shape.mark of the one before; 0: it had none */
+	uint32_t hints[1 << LT_HINTS_LOG2]; /* place of a shape, in bytes */
 	uint32_t turn; /* of the ways, to get the next new shape */
 	struct lt_stack last;
 	struct lt_frame frames[LT_DEPTH_MAX]; /* last.frames */
@@ -113,10 +125,17 @@ static inline uint64_t lt_stack_key(void)
 	return lt_thread.stack_high + lt_load_relaxed(&lt_stack_generation);
 }
 
-/* Likewise with the hook's frame. */
-static inline uint64_t lt_shape_key(const uintptr_t *hook)
+/* Likewise with the hook's frame. `alone`: of stacks that only the only thread there is uses, and that are emptied when the
+ * generation changes. */
+static lt_always_inline uint64_t lt_shape_key(const uintptr_t *hook, bool alone)
 {
-	return lt_stack_key() + (uintptr_t)hook;
+	return (alone ? 0 : lt_stack_key()) + (uintptr_t)hook;
+}
+
+/* Tells stacks apart, native and R's. */
+static inline uint64_t lt_shape_mark(uint64_t hash, uint32_t r)
+{
+	return hash + r * 0x9e3779b97f4a7c15ULL;
 }
 
 /* A hash of the hook's position, whose high bits count. */
@@ -125,18 +144,34 @@ static inline uint64_t lt_shape_place(const uintptr_t *hook)
 	return ((uintptr_t)hook ^ hook[1] << 16) * 0x9e3779b97f4a7c15ULL;
 }
 
-static inline uint8_t *lt_shape_hint(struct lt_stacks *stacks, const uintptr_t *hook)
+/* It need not be more than a good guess, but quick. */
+static lt_always_inline uint32_t *lt_shape_hint(struct lt_stacks *stacks, const uintptr_t *hook)
 {
-	return &stacks->hints[(lt_shape_place(hook) + stacks->before) >> (64 - LT_HINTS_LOG2)];
+	return &stacks->hints[((((uintptr_t)hook + hook[1]) << 52) + stacks->before) >> (64 - LT_HINTS_LOG2)];
 }
 
 /* The stack as lt_unwind() finds it, of at most `max` frames, at least one: good until the next call. `max` is the same at all
  * calls with these stacks. `unsure`: lt_code_unsure when the recording began. Inside the gate, no lock held. */
 struct lt_stack *lt_stack_take(const uintptr_t *hook, struct lt_stacks *stacks, unsigned max, bool unsure);
 
-/* Makes a shape of the stack just taken, unless it is too deep or not reusable; with what the recorder knows of it. Likewise. */
-void lt_stack_keep(const uintptr_t *hook, struct lt_stacks *stacks, struct leaktrace_site *site, uint32_t r,
-                   const struct lt_r_kept *r_kept);
+/* What the stack before says to be the one that comes now; key and words must be looked at. */
+static lt_always_inline const struct lt_shape *lt_shape_hinted(struct lt_stacks *stacks, const uintptr_t *hook)
+{
+	return (const struct lt_shape *)((const char *)stacks + *lt_shape_hint(stacks, hook));
+}
+
+/* Any shape of the stacks at the hook. NULL: there is none; *native is one of the same native stack then, or NULL, and lt_stack_take()
+ * must walk. `key`: lt_shape_key(). */
+const struct lt_shape *lt_shape_find(struct lt_stacks *stacks, const uintptr_t *hook, uint64_t key, const struct lt_shape **native);
+
+/* Makes a shape of the stack at the hook, which is that of `native` or else the one just taken, and the one that lt_r_stack() gave
+ * after it, unless one of them is too deep or can't be kept; with what the recorder knows of it. `with_r`: R's stack counts.
+ * Likewise. */
+void lt_shape_keep(const uintptr_t *hook, struct lt_stacks *stacks, uint64_t key, const struct lt_shape *native,
+                   struct leaktrace_site *site, uint32_t r, bool with_r);
+
+/* All shapes are forgotten. */
+void lt_shapes_empty(struct lt_stacks *stacks);
 
 /* Option check: lt_unwind() by libunwind, the judge of the others; 0: it can't say. Inside the gate, no lock held. */
 unsigned lt_stack_judge(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cut);

@@ -65,17 +65,18 @@ static bool agree(const uintptr_t *pcs, unsigned n, bool cut, void *const *right
 /* NULL: the stack has no shape. */
 static const struct lt_shape *here(const uintptr_t *hook)
 {
-	const struct lt_shape *shape = lt_shape_hinted(&kept, hook);
+	const struct lt_shape *shape = lt_shape_hinted(&kept, hook), *native;
+	uint64_t key = lt_shape_key(hook, false);
 
-	return lt_shape_is_here(shape, hook) ? shape : lt_shape_find(&kept, hook);
+	return lt_shape_is_here(shape, key) ? shape : lt_shape_find(&kept, hook, key, &native);
 }
 
 static bool shape_agrees(const struct lt_shape *shape, void *const *right, unsigned right_n)
 {
-	uintptr_t pcs[LT_SHAPE_FRAMES];
+	static __thread uintptr_t pcs[LT_DEPTH_MAX];
 
 	for (unsigned i = 0; i < shape->frames; i++)
-		pcs[i] = shape->words[shape->skipped + i].value;
+		pcs[i] = shape->pairs[i / 2].value[i % 2];
 	return agree(pcs, shape->frames, shape->cut, right, right_n);
 }
 
@@ -113,9 +114,9 @@ static noinline void look(void)
 		pcs[i] = stack->top[-(int)i].pc;
 	wrong += !agree(pcs, n, cut, right, right_n);
 	if (!shape) {
-		lt_stack_keep(hook, &kept, NULL, 0, NULL);
-		shape = here(hook);
-		wrong += shape ? !reusable || !shape_agrees(shape, right, right_n) : reusable && lt_stack_count(stack) <= LT_SHAPE_FRAMES / 2;
+		lt_shape_keep(hook, &kept, lt_shape_key(hook, false), NULL, NULL, 0, false);
+		shape = here(hook); /* or there was no place for it */
+		wrong += shape && (!reusable || !shape_agrees(shape, right, right_n));
 	} else {
 		__atomic_fetch_add(&seen.shapes, 1, __ATOMIC_RELAXED);
 	}
