@@ -274,7 +274,10 @@ __attribute__((noinline)) void *lt_recording_alloc_with_care(size_t size, void *
 __attribute__((noinline)) void *lt_recording_find_site(size_t size, void *block)
 {
 	const uintptr_t *hook = __builtin_frame_address(0);
+	uintptr_t veiled = lt_veiled(block); /* what is called saves registers on the stack, where a later frame may leave them as they are */
 	struct leaktrace_site *site = lt_record_find_site(lt_scratches[0], size, hook, 0, lt_shape_key(hook, true));
+	__asm__ volatile("" : "+r"(veiled) : : "memory"); /* not unveiled before */
+	block = (void *)~veiled;
 	if (lt_likely(site && lt_recording_put_alone(block, size, site)))
 		count_alloc(site, size, lt_task_current(), true);
 	else
