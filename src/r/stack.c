@@ -313,7 +313,7 @@ bool lt_r_stack_keep(struct lt_r_stack_words *to)
 		return true; /* none, for good */
 	if (!*lt_r.global_context)
 		return lt_words_put(words, lt_r.global_context, 0); /* R has not started */
-	if (lt_r.probation || chain.cut || !last->lowest || !lt_words_put(words, lt_r.global_context, (uintptr_t)last->context))
+	if (chain.cut || !last->lowest || !lt_words_put(words, lt_r.global_context, (uintptr_t)last->context))
 		return false;
 	for (const struct lt_r_kept *k = last; k > chain.kept; k--) {
 		const char *context = k->context;
