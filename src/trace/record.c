@@ -274,8 +274,16 @@ __attribute__((noinline)) void *lt_recording_alloc_with_care(size_t size, void *
 __attribute__((noinline)) void *lt_recording_find_site(size_t size, void *block)
 {
 	const uintptr_t *hook = __builtin_frame_address(0);
+	struct lt_scratch *scratch = lt_scratches[0];
+	struct leaktrace_site *site;
 	uintptr_t veiled = lt_veiled(block); /* what is called saves registers on the stack, where a later frame may leave them as they are */
-	struct leaktrace_site *site = lt_record_find_site(lt_scratches[0], size, hook, 0, lt_shape_key(hook, true));
+	const struct lt_shape *native, *shape = lt_shape_find(&scratch->stacks, hook, lt_shape_key(hook, true), &native);
+	if (lt_likely(shape != NULL) && (!shape->has_r || lt_likely(lt_r_stack_may_be_kept()))) {
+		scratch->stacks.before = shape->mark;
+		site = shape->site;
+	} else {
+		site = lt_record_find_site(scratch, size, hook, 0, lt_shape_key(hook, true));
+	}
 	__asm__ volatile("" : "+r"(veiled) : : "memory"); /* not unveiled before */
 	block = (void *)~veiled;
 	if (lt_likely(site && lt_recording_put_alone(block, size, site)))

@@ -132,4 +132,37 @@ static lt_always_inline bool lt_shape_is_here(const struct lt_shape *shape, uint
 #undef SAME
 }
 
+static inline bool lt_pairs_are(const struct lt_word_pair *p, const struct lt_word_pair *end)
+{
+	for (; p < end; p++)
+		if (lt_unlikely(lt_stack_word(p->at[0]) != p->value[0]) || lt_unlikely(lt_stack_word(p->at[1]) != p->value[1]))
+			return false;
+	return true;
+}
+
+/* Any shape of the stacks at the hook. NULL: there is none. *native: one of the same native stack, or NULL. `key`: lt_shape_key(). */
+static lt_always_inline const struct lt_shape *lt_shape_find(struct lt_stacks *stacks, const uintptr_t *hook, uint64_t key,
+                                                             const struct lt_shape **native)
+{
+	const struct lt_shape *shape = lt_shape_ways(stacks, hook), *end = shape + LT_WAYS, *same = NULL;
+	for (; shape < end; shape++) {
+		if (same) {
+			if (shape->key != key || shape->hash != same->hash || !lt_pairs_are(shape->native_end, shape->pairs_end))
+				continue;
+		} else if (!lt_shape_is_here(shape, key)) {
+			continue;
+		}
+		*native = same = shape;
+		if (!shape->has_r || lt_shape_calls_are_here(shape)) {
+			*lt_shape_hint(stacks, hook) = (uint32_t)((const char *)shape - (const char *)stacks);
+			return shape;
+		}
+	}
+	for (shape = end - LT_WAYS; shape < end && !same; shape++)
+		if (shape->key == key && lt_pairs_are(shape->pairs, shape->native_end))
+			same = shape;
+	*native = same;
+	return NULL;
+}
+
 #endif

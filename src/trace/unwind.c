@@ -406,43 +406,6 @@ unsigned lt_unwind(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cu
 	return n;
 }
 
-static inline struct lt_shape *ways_of(struct lt_stacks *stacks, const uintptr_t *hook)
-{
-	return &stacks->shapes[(lt_shape_place(hook) >> (64 - LT_PLACES_LOG2)) * LT_WAYS];
-}
-
-static inline bool pairs_are(const struct lt_word_pair *p, const struct lt_word_pair *end)
-{
-	for (; p < end; p++)
-		if (lt_unlikely(lt_stack_word(p->at[0]) != p->value[0]) || lt_unlikely(lt_stack_word(p->at[1]) != p->value[1]))
-			return false;
-	return true;
-}
-
-__attribute__((noinline)) const struct lt_shape *lt_shape_find(struct lt_stacks *stacks, const uintptr_t *hook, uint64_t key,
-                                                               const struct lt_shape **native)
-{
-	const struct lt_shape *shape = ways_of(stacks, hook), *end = shape + LT_WAYS;
-	*native = NULL;
-	for (; shape < end; shape++) {
-		if (*native) {
-			if (shape->key != key || shape->hash != (*native)->hash || !pairs_are(shape->native_end, shape->pairs_end))
-				continue;
-		} else if (!lt_shape_is_here(shape, key)) {
-			continue;
-		}
-		*native = shape;
-		if (!shape->has_r || lt_shape_calls_are_here(shape)) {
-			*lt_shape_hint(stacks, hook) = (uint32_t)((const char *)shape - (const char *)stacks);
-			return shape;
-		}
-	}
-	for (shape = end - LT_WAYS; shape < end && !*native; shape++)
-		if (shape->key == key && pairs_are(shape->pairs, shape->native_end))
-			*native = shape;
-	return NULL;
-}
-
 void lt_shapes_empty(struct lt_stacks *stacks)
 {
 	for (unsigned i = 0; i < sizeof stacks->hints / sizeof *stacks->hints; i++)
@@ -459,7 +422,7 @@ empty:
  * the time would cost more than it saves. */
 static struct lt_shape *way_for(struct lt_stacks *stacks, const uintptr_t *hook, uint64_t key)
 {
-	struct lt_shape *ways = ways_of(stacks, hook);
+	struct lt_shape *ways = lt_shape_ways(stacks, hook);
 	uint32_t turn = stacks->turn++;
 	for (unsigned i = 0; i < LT_WAYS; i++)
 		if (!ways[i].key)

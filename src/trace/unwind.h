@@ -144,6 +144,12 @@ static inline uint64_t lt_shape_place(const uintptr_t *hook)
 	return ((uintptr_t)hook ^ hook[1] << 16) * 0x9e3779b97f4a7c15ULL;
 }
 
+/* All that a position may have, LT_WAYS of them. */
+static inline struct lt_shape *lt_shape_ways(struct lt_stacks *stacks, const uintptr_t *hook)
+{
+	return &stacks->shapes[(lt_shape_place(hook) >> (64 - LT_PLACES_LOG2)) * LT_WAYS];
+}
+
 /* It need not be more than a good guess, but quick. */
 static lt_always_inline uint32_t *lt_shape_hint(struct lt_stacks *stacks, const uintptr_t *hook)
 {
@@ -159,10 +165,6 @@ static lt_always_inline const struct lt_shape *lt_shape_hinted(struct lt_stacks 
 {
 	return (const struct lt_shape *)((const char *)stacks + *lt_shape_hint(stacks, hook));
 }
-
-/* Any shape of the stacks at the hook. NULL: there is none; *native is one of the same native stack then, or NULL, and lt_stack_take()
- * must walk. `key`: lt_shape_key(). */
-const struct lt_shape *lt_shape_find(struct lt_stacks *stacks, const uintptr_t *hook, uint64_t key, const struct lt_shape **native);
 
 /* Makes a shape of the stack at the hook, which is that of `native` or else the one just taken, and the one that lt_r_stack() gave
  * after it, unless one of them is too deep or can't be kept; with what the recorder knows of it. `with_r`: R's stack counts.
