@@ -159,6 +159,10 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "dropped", number(record->dropped_allocations));
 	json_object_set_new(object, "dropped_blocks", number(lt_add(record->dropped_blocks, process->verdict.dropped_blocks)));
 	json_object_set_new(object, "unknown_frees", number(record->unknown_frees));
+	json_object_set_new(object, "checked_stacks", number(record->checked_stacks));
+	json_object_set_new(object, "wrong_stacks", number(record->wrong_stacks));
+	json_object_set_new(object, "checked_r_stacks", number(record->checked_r_stacks));
+	json_object_set_new(object, "wrong_r_stacks", number(record->wrong_r_stacks));
 	json_object_set_new(object, "max_rss", record->max_rss ? number(record->max_rss) : json_null());
 	json_object_set_new(object, "tracer_bytes", number(record->tracer_bytes));
 	json_object_set_new(object, "r_version", record->r_version ? number(record->r_version) : json_null());

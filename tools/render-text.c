@@ -493,6 +493,26 @@ static void render_missing(const struct lt_report *report, FILE *out)
 		fprintf(out, "Missing: %s event%s (forks, ends of children, marks)\n", lt_out_count(number, events), plural(events));
 }
 
+/* What option check found. */
+static void render_checked(const struct lt_report *report, FILE *out)
+{
+	uint64_t stacks = 0, wrong = 0, r_stacks = 0, wrong_r = 0;
+	char number[4][LT_OUT_NUMBER];
+
+	for (uint32_t i = 0; i < report->merge->process_count; i++) {
+		const struct leaktrace_process *record = &report->merge->processes[i].record;
+
+		stacks = lt_add(stacks, record->checked_stacks);
+		wrong = lt_add(wrong, record->wrong_stacks);
+		r_stacks = lt_add(r_stacks, record->checked_r_stacks);
+		wrong_r = lt_add(wrong_r, record->wrong_r_stacks);
+	}
+	if (stacks || r_stacks)
+		fprintf(out, "Checked: %s native stacks, of which %s differ from libunwind's; %s R stacks, of which %s differ from a full walk's\n",
+			lt_out_count(number[0], stacks), lt_out_count(number[1], wrong), lt_out_count(number[2], r_stacks),
+			lt_out_count(number[3], wrong_r));
+}
+
 static void render_header(const struct lt_report *report, FILE *out)
 {
 	const struct lt_intern *intern = report->merge->intern;
@@ -515,6 +535,7 @@ static void render_header(const struct lt_report *report, FILE *out)
 	render_sampled(report, out);
 	render_recorded(report, out);
 	render_missing(report, out);
+	render_checked(report, out);
 	render_summary(report, out);
 	fputc('\n', out);
 }

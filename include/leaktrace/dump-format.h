@@ -27,6 +27,7 @@
  *   1.2  sampling: figures of a process with LEAKTRACE_PROCESS_SAMPLED are scaled, see leaktrace_sample_weight(); of a site
  *        `sampled`, variance_blocks, variance_bytes. Recording switched on and off: LEAKTRACE_PROCESS_PAUSED, recorded_ns,
  *        recording_since_ns, LEAKTRACE_EVENT_START, LEAKTRACE_EVENT_STOP.
+ *   1.3  option check: checked_stacks, wrong_stacks, checked_r_stacks, wrong_r_stacks of a process.
  */
 #ifndef LEAKTRACE_DUMP_FORMAT_H
 #define LEAKTRACE_DUMP_FORMAT_H
@@ -37,7 +38,7 @@
 
 #define LEAKTRACE_DUMP_MAGIC "LEAKTRC\n"
 #define LEAKTRACE_DUMP_MAJOR 1
-#define LEAKTRACE_DUMP_MINOR 2
+#define LEAKTRACE_DUMP_MINOR 3
 #define LEAKTRACE_DUMP_ENDIAN 0x01020304u
 #define LEAKTRACE_DUMP_SUFFIX ".ltd"
 #define LEAKTRACE_SNAPSHOT_SUFFIX ".lts"
@@ -124,7 +125,10 @@ struct leaktrace_process {
 	uint64_t dropped_events;      /* no room for them, or too many while the tracer was interrupted */
 	uint64_t recorded_ns;        /* in spans of recording that are over, ns */
 	int64_t recording_since_ns;  /* start of the present one, CLOCK_REALTIME; 0: it is off */
-	uint64_t reserved[8];
+	/* Option check: native stacks compared with libunwind's and how many differed; R stacks with those of full walks. */
+	uint64_t checked_stacks, wrong_stacks;
+	uint64_t checked_r_stacks, wrong_r_stacks;
+	uint64_t reserved[4];
 };
 static_assert(sizeof(struct leaktrace_process) == 384, "on-disk size");
 

@@ -212,7 +212,7 @@ const char *lt_r_walk_begin(struct lt_r_walk *walk, uintptr_t frame)
 			lt_r_switch_off("R runs on a thread other than the process's first", NULL, NULL);
 		return NULL;
 	}
-	walk->careful = lt_r.probation || !(++lt_r.walks & (LT_R_CAREFUL - 1));
+	walk->careful = lt_r.probation || lt_r.judging || !(++lt_r.walks & (LT_R_CAREFUL - 1));
 	return context;
 }
 
@@ -220,7 +220,7 @@ void lt_r_walk_end(bool functions)
 {
 	if (lt_r.stale)
 		lt_r.stale = 0;
-	if (lt_unlikely(lt_r.probation && functions) && !--lt_r.probation)
+	if (lt_unlikely(lt_r.probation && functions && !lt_r.judging) && !--lt_r.probation)
 		lt_r.node_limit = LT_R_NODE_LIMIT;
 }
 
@@ -256,5 +256,13 @@ unsigned lt_r_calls(struct lt_r_call *calls, unsigned max, bool *cut)
 		lt_r_call_of(&walk, context, &calls[n++], NULL);
 	}
 	lt_r_walk_end(n);
+	return n;
+}
+
+unsigned lt_r_judge(struct lt_r_call *calls, unsigned max, bool *cut)
+{
+	lt_r.judging = true;
+	unsigned n = lt_r_calls(calls, max, cut);
+	lt_r.judging = false;
 	return n;
 }

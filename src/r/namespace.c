@@ -76,7 +76,7 @@ static const char *find_registered(const struct lt_r_node *environment, struct l
 
 	unsigned slot = ((uintptr_t)environment >> 3) * 0x9e3779b1u >> 27 & (CACHE - 1);
 	const char *name;
-	if (cache[slot].environment == environment && cache[slot].bucket < table->vector.length) {
+	if (cache[slot].environment == environment && cache[slot].bucket < table->vector.length && lt_likely(!lt_r.judging)) {
 		name = find_in_cells(lt_r_element(table, cache[slot].bucket), environment);
 		if (lt_likely(name)) {
 			watch_registered(bucket_of(table, cache[slot].bucket), environment, watch);
@@ -87,8 +87,10 @@ static const char *find_registered(const struct lt_r_node *environment, struct l
 		name = find_in_cells(lt_r_element(table, i), environment);
 		if (!name)
 			continue;
-		cache[slot].environment = environment;
-		cache[slot].bucket = i;
+		if (lt_likely(!lt_r.judging)) {
+			cache[slot].environment = environment;
+			cache[slot].bucket = i;
+		}
 		watch_registered(bucket_of(table, i), environment, watch);
 		return name;
 	}

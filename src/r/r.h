@@ -47,6 +47,9 @@ const char *lt_r_note(void);
  * 0 if R stacks are off, R has not started, or no call is active, and on every thread but the process's first. */
 unsigned lt_r_calls(struct lt_r_call *calls, unsigned max, bool *cut);
 
+/* Option check: the same, with everything looked up and checked anew. */
+unsigned lt_r_judge(struct lt_r_call *calls, unsigned max, bool *cut);
+
 /* The same stack as a node of the trie (trace/intern.h), of at most LT_R_DEPTH calls; 0: no calls, or, with *cut, no room for it.
  * Mostly it is the one before, or differs from it in the innermost calls only. No lock held; inside the gate. */
 #define LT_R_DEPTH 128

@@ -86,6 +86,7 @@ struct lt_r_runtime {
 	const struct lt_r_layout *layout;
 	unsigned probation; /* walks that remain under probation */
 	unsigned walks;
+	bool judging; /* lt_r_judge(): what is kept from walk to walk is neither believed nor changed */
 	uintptr_t node_limit; /* 0 under probation, else LT_R_NODE_LIMIT; see lt_r_is_node() */
 	unsigned stale;     /* walks in a row that found R_GlobalContext pointing below the stack */
 	uintptr_t stack_top; /* of the process's first thread */

@@ -138,11 +138,13 @@ static const struct lt_r_node *find_in_byte_code(const char *context, const stru
 
 	const struct lt_r_node *table = lt_r_element(constants, constants->vector.length - 1);
 	unsigned slot = ((uintptr_t)body >> 3) % SOURCELESS;
-	if (sourceless[slot].body == body && sourceless[slot].last == table)
+	if (sourceless[slot].body == body && sourceless[slot].last == table && lt_likely(!lt_r.judging))
 		return NULL;
 	if (!is_table(table)) {
-		sourceless[slot].body = body;
-		sourceless[slot].last = table;
+		if (lt_likely(!lt_r.judging)) {
+			sourceless[slot].body = body;
+			sourceless[slot].last = table;
+		}
 		return NULL;
 	}
 	lt_r_watch(watch, &body->list.car);

@@ -116,6 +116,15 @@ uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n)
 	return node;
 }
 
+uint32_t lt_intern_anew(const uintptr_t *pcs, unsigned n)
+{
+	uint32_t node = 0;
+	do
+		node = n ? frame_slowly(node, pcs[--n], true) : 0;
+	while (n && node);
+	return node;
+}
+
 /* Code may be at addresses where other code was. The stack's own is not unloaded meanwhile. */
 uint32_t lt_intern_unsure(struct lt_stack *stack)
 {

@@ -22,6 +22,9 @@ uint32_t lt_intern_string_bounded(const char *bytes, size_t length);
 /* The trie node of a native stack of `n` return addresses, innermost first. 0 if n is 0 or there is no room. No lock held. */
 uint32_t lt_intern_native(const uintptr_t *pcs, unsigned n);
 
+/* The same without the table by address, for option check. */
+uint32_t lt_intern_anew(const uintptr_t *pcs, unsigned n);
+
 extern LT_HIDDEN struct lt_table lt_intern_by_address, lt_intern_by_stacks;
 uint32_t lt_intern_frame_slowly(uint32_t parent, uintptr_t pc);
 uint32_t lt_intern_site_slowly(uint32_t native, uint64_t r, uint32_t flags);

@@ -8,13 +8,15 @@
  * emptied by dlclose, so code loaded at a reused address is unwound by the rules of what was there before.
  *
  * Here a page is tried out by a system call that reads one word, then read directly. Nothing is cached between walks
- * (UNW_CACHE_NONE). libunwind blocks signals while it holds a lock of its own.
+ * (UNW_CACHE_NONE), but for option check. libunwind blocks signals while it holds a lock of its own.
  *
  * Threads: any, each walk has its own cursor and registers, on its stack: some 5 KiB. Failure: 0 frames.
  */
 #include "trace/libunwind.h"
+#include "base/options.h"
 #include "base/sys.h"
 #include "trace/cfi.h"
+#include "trace/modules.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <libunwind.h>
@@ -31,7 +33,8 @@
 
 static struct {
 	bool on;
-	unw_addr_space_t space;
+	unw_addr_space_t space, judge;
+	void (*flush)(unw_addr_space_t, unw_word_t, unw_word_t);
 	int (*getcontext)(unw_tdep_context_t *);
 	int (*init_remote)(unw_cursor_t *, unw_addr_space_t, void *);
 	int (*step)(unw_cursor_t *);
@@ -155,6 +158,12 @@ int lt_libunwind_init(void)
 	    !libunwind.search || !(libunwind.space = create(&accessors, 0)))
 		return -ENOENT;
 	start_without_pipe(set_caching);
+	if (lt_options.check) {
+		libunwind.judge = create(&accessors, 0);
+		*(void **)&libunwind.flush = dlsym(handle, NAME(unw_flush_cache));
+		if (!libunwind.judge || !libunwind.flush || set_caching(libunwind.judge, UNW_CACHE_GLOBAL))
+			libunwind.judge = NULL;
+	}
 	libunwind.on = true;
 	return 0;
 }
@@ -163,7 +172,7 @@ int lt_libunwind_init(void)
 #if defined __x86_64__
 __attribute__((force_align_arg_pointer))
 #endif
-unsigned lt_libunwind_walk(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
+static unsigned walk_in(unw_addr_space_t space, uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 {
 	struct walk walk = { .pages = { 0 } };
 	unw_cursor_t cursor;
@@ -171,7 +180,7 @@ unsigned lt_libunwind_walk(uintptr_t from, uintptr_t *pcs, unsigned max, bool *c
 	if (!libunwind.on)
 		return 0;
 	libunwind.getcontext(&walk.context);
-	if (libunwind.init_remote(&cursor, libunwind.space, &walk) < 0)
+	if (libunwind.init_remote(&cursor, space, &walk) < 0)
 		return 0;
 	int step;
 	unw_word_t pc = 0;
@@ -198,6 +207,23 @@ unsigned lt_libunwind_walk(uintptr_t from, uintptr_t *pcs, unsigned max, bool *c
 	return n;
 }
 
+unsigned lt_libunwind_walk(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
+{
+	return walk_in(libunwind.space, from, pcs, max, cut);
+}
+
+unsigned lt_libunwind_judge(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
+{
+	bool kept = libunwind.judge && !lt_load_relaxed(&lt_code_unsure);
+	return walk_in(kept ? libunwind.judge : libunwind.space, from, pcs, max, cut);
+}
+
+void lt_libunwind_flush(void)
+{
+	if (libunwind.judge)
+		libunwind.flush(libunwind.judge, 0, 0);
+}
+
 void lt_libunwind_off(void)
 {
 	libunwind.on = false;
@@ -213,6 +239,15 @@ int lt_libunwind_init(void)
 unsigned lt_libunwind_walk(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
 {
 	return 0;
+}
+
+unsigned lt_libunwind_judge(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut)
+{
+	return 0;
+}
+
+void lt_libunwind_flush(void)
+{
 }
 
 void lt_libunwind_off(void)

@@ -15,6 +15,12 @@ int lt_libunwind_init(void);
 /* As lt_unwind(), but 0 where libunwind is missing or does not come to `from`. Inside the gate, no lock held. */
 unsigned lt_libunwind_walk(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut);
 
+/* The same for option check: what libunwind knows of code is kept until lt_libunwind_flush(), which is several times as fast. */
+unsigned lt_libunwind_judge(uintptr_t from, uintptr_t *pcs, unsigned max, bool *cut);
+
+/* Code was unloaded. With the gate closed. */
+void lt_libunwind_flush(void);
+
 /* In a fork child that may have inherited libunwind's locks held: never again. */
 void lt_libunwind_off(void);
 

@@ -113,18 +113,25 @@ static bool is_still_unsure(void)
 	return unsure;
 }
 
-/* Option check: the site must be that of the stack as libunwind finds it and of the R stack as a full walk finds it. */
+/* Option check: the site must be that of the stack as libunwind finds it and of the R stack as a full walk finds it. Counted are
+ * stacks of which there is something to compare: libunwind can say, R has calls. */
 static __attribute__((noinline, cold)) void check_site(struct lt_scratch *scratch, const struct leaktrace_site *site, const uintptr_t *hook)
 {
 	uintptr_t pcs[LT_DEPTH_MAX];
 	bool cut = false, r_cut = false;
 	unsigned n = lt_stack_judge(hook, pcs, lt_options.depth, &cut);
-	if (n && (lt_intern_native(pcs, n) != site->native || cut != !!(site->flags & LEAKTRACE_SITE_CUT)))
+	lt_add_relaxed(&lt_process->checked_stacks, !!n);
+	if (n && (lt_intern_anew(pcs, n) != site->native || cut != !!(site->flags & LEAKTRACE_SITE_CUT))) {
+		lt_add_relaxed(&lt_process->wrong_stacks, 1);
 		lt_warn("check: a stack is not as libunwind finds it", NULL, NULL);
-	unsigned calls = lt_thread.r_stacks ? lt_r_calls(scratch->calls, LT_R_DEPTH, &r_cut) : 0;
+	}
+	unsigned calls = lt_thread.r_stacks ? lt_r_judge(scratch->calls, LT_R_DEPTH, &r_cut) : 0;
 	uint32_t r = lt_intern_r(scratch->calls, calls);
-	if (r != site->r || (r_cut || (calls && !r)) != !!(site->flags & LEAKTRACE_SITE_R_CUT))
+	lt_add_relaxed(&lt_process->checked_r_stacks, calls || site->r);
+	if (r != site->r || (r_cut || (calls && !r)) != !!(site->flags & LEAKTRACE_SITE_R_CUT)) {
+		lt_add_relaxed(&lt_process->wrong_r_stacks, 1);
 		lt_warn("check: an R stack is not as a full walk finds it", NULL, NULL);
+	}
 }
 
 static struct leaktrace_site *new_site(struct lt_stack *stack, bool unsure, uint32_t r, uint32_t stripe, uint32_t flags, size_t size,

@@ -528,13 +528,14 @@ struct lt_stack *lt_stack_take(const uintptr_t *hook, struct lt_stacks *stacks, 
 unsigned lt_stack_judge(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cut)
 {
 	*cut = false;
-	return lt_libunwind_walk(hook[1], pcs, max, cut);
+	return lt_libunwind_judge(hook[1], pcs, max, cut);
 }
 
 void lt_unwind_flush(void)
 {
 	lt_store_relaxed(&lt_stack_generation, lt_stack_generation + LT_STACK_GENERATION);
 	lt_rules_flush();
+	lt_libunwind_flush();
 }
 
 void lt_unwind_fork_child(bool safe)

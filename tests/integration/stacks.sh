@@ -24,6 +24,7 @@ same "unwinding: status" 0 "$status"
 same "unwinding: no descriptor is kept" "$plain" "$(cat "$work/out")"
 same "unwinding: as libunwind does" '' "$(cat "$work/err")"
 report unwinding
+fact unwinding "every stack was compared" '.processes[0] | .checked_stacks >= .allocations and .wrong_stacks == 0 and .checked_r_stacks == 0'
 fact unwinding "through a signal's frame" 'holds("leak_in_handler"; 10; 770)
 	and (sites("leak_in_handler")[0].native | map(.function) | index("raise") and index("main"))'
 fact unwinding "cut at code without unwind data, and no frame made up" 'holds("leak_from_jit"; 1; 88)
