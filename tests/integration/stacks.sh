@@ -31,6 +31,11 @@ fact unwinding "cut at code without unwind data, and no frame made up" 'holds("l
 	and (sites("leak_from_jit")[0].native | length <= 2 or any(.function == "main"))'
 fact unwinding "branches of a deep stack" 'holds("leak_left"; 200; 2000) and holds("leak_right"; 200; 4000)
 	and (sites("leak_left") | length == 4) and ([sites("leak_right")[].depth] | length == 4)'
+run trace moved "$targets/moved"
+same "moved: status" 0 "$status"
+same "moved: as libunwind does" '' "$(cat "$work/err")"
+report moved
+fact moved "each way, from each place" 'holds("leak_moved"; 1200; 12000) and (sites("leak_moved") | length == 40 and all(.blocks == 30))'
 run trace jumps "$targets/jumps"
 same "jumps: as libunwind does" '' "$(cat "$work/err")"
 
