@@ -271,7 +271,7 @@ static void finish_stack(struct lt_stacks *stacks, unsigned kept, const struct l
 	uint16_t extras = kept ? to[-1].extras : 0;
 	uint64_t hash = kept ? s->hash : 0;
 	for (const struct lt_frame *f = s->top; kept && f >= to; f--)
-		hash -= f->pc * lt_frame_factor(f->slot);
+		hash -= lt_frame_hash(f->slot, f->pc);
 	for (const struct lt_fresh_frame *from = end; from != stacks->fresh; to++) {
 		from--;
 		to->slot = from->slot;
@@ -280,7 +280,7 @@ static void finish_stack(struct lt_stacks *stacks, unsigned kept, const struct l
 		need = (from->use | (from->use >> 1 & need)) & 1;
 		to->need = (uint16_t)need;
 		to->extras = extras = put_extras(s, to, extras, from->rbp_at, from->cfa_at);
-		hash += to->pc * lt_frame_factor(to->slot);
+		hash += lt_frame_hash(to->slot, to->pc);
 	}
 	s->top = to - 1;
 	s->hash = hash;
@@ -516,7 +516,7 @@ struct lt_stack *lt_stack_take(const uintptr_t *hook, struct lt_stacks *stacks, 
 	s->hash = 0;
 	for (unsigned i = 0; i < n; i++) {
 		s->frames[n - 1 - i].pc = pcs[i];
-		s->hash += pcs[i] * lt_frame_factor(i);
+		s->hash += lt_frame_hash(i + 1, pcs[i]);
 	}
 	s->top = &s->frames[n - 1];
 	s->first = s->known = 0;

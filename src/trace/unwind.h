@@ -99,11 +99,14 @@ struct lt_stacks {
 	struct lt_shape shapes[LT_WAYS << LT_PLACES_LOG2];
 };
 
-/* Each frame adds pc * factor to a stack's hash, so a change takes no look at the others. The multiplications are of odd numbers,
- * and the bytes turned round between them keep the sum from being linear in the slots. */
-static inline uint64_t lt_frame_factor(uintptr_t slot)
+/* What a frame adds to a stack's hash; a sum, so that a change takes no look at the others. The two halves of the product are
+ * each linear in the slot, but not what is made of both: a recursion's frames are evenly spaced, and of 4096 ways through it of
+ * 12 frames with two return addresses some hundred had the hash of another, when this was the return address times a
+ * number made from the slot by a multiplication and bswap. */
+static inline uint64_t lt_frame_hash(uintptr_t slot, uintptr_t pc)
 {
-	return __builtin_bswap64(slot * 0x9e3779b97f4a7c15ULL) | 1;
+	__extension__ unsigned __int128 product = (unsigned __int128)(pc ^ 0xd6e8feb86659fd93ULL) * (slot * 0x9e3779b97f4a7c15ULL);
+	return (uint64_t)product ^ (uint64_t)(product >> 64);
 }
 
 static inline uint32_t lt_stack_count(const struct lt_stack *stack)

@@ -29,6 +29,7 @@ fact unwinding "through a signal's frame" 'holds("leak_in_handler"; 10; 770)
 	and (sites("leak_in_handler")[0].native | map(.function) | index("raise") and index("main"))'
 fact unwinding "cut at code without unwind data, and no frame made up" 'holds("leak_from_jit"; 1; 88)
 	and (sites("leak_from_jit")[0].native | length <= 2 or any(.function == "main"))'
+fact unwinding "ways through a recursion" 'holds("leak_on_path"; 3072; 24576) and (sites("leak_on_path") | length == 1024 and all(.blocks == 3))'
 fact unwinding "branches of a deep stack" 'holds("leak_left"; 200; 2000) and holds("leak_right"; 200; 4000)
 	and (sites("leak_left") | length == 4) and ([sites("leak_right")[].depth] | length == 4)'
 run trace moved "$targets/moved"

@@ -315,6 +315,33 @@ static void stacks_that_differ_at_random_agree_when_cut(void **state)
 	assert_int_equal(seen.wrong, 0);
 }
 
+static int compare_hashes(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+
+	return x < y ? -1 : x > y;
+}
+
+/* A recursion that calls itself at two places: what a kept stack is known by tells all ways through it apart. */
+static void ways_through_a_recursion_differ_in_their_hashes(void **state)
+{
+	enum { FRAMES = 12 };
+	static uint64_t hashes[1 << FRAMES];
+
+	for (uintptr_t place = 0; place < 200; place++) {
+		uintptr_t size = 16 + place % 8 * 16, slot = 0x7ffc12345678 - place * 7720, pc = 0x555512345678 + place * 4099;
+
+		for (unsigned way = 0; way < 1 << FRAMES; way++) {
+			hashes[way] = 0;
+			for (unsigned i = 0; i < FRAMES; i++)
+				hashes[way] += lt_frame_hash(slot + i * size, pc + (way >> i & 1) * 12);
+		}
+		qsort(hashes, 1 << FRAMES, sizeof *hashes, compare_hashes);
+		for (unsigned i = 1; i < 1 << FRAMES; i++)
+			assert_true(hashes[i] != hashes[i - 1]);
+	}
+}
+
 static jmp_buf jump;
 
 static noinline void look_and_jump(unsigned depth)
@@ -651,6 +678,7 @@ int main(int argc, char **argv)
 		TEST(callback_from_libc_agrees),
 		TEST(stacks_that_differ_at_random_agree),
 		TEST(stacks_that_differ_at_random_agree_when_cut),
+		TEST(ways_through_a_recursion_differ_in_their_hashes),
 		TEST(stack_after_a_longjmp_agrees),
 		TEST(stack_of_a_signal_handler_agrees),
 		TEST(stack_of_two_signal_handlers_agrees),
