@@ -117,7 +117,7 @@ static bool is_still_unsure(void)
  * stacks of which there is something to compare: libunwind can say, R has calls. */
 static __attribute__((noinline, cold)) void check_site(struct lt_scratch *scratch, const struct leaktrace_site *site, const uintptr_t *hook)
 {
-	uintptr_t pcs[LT_DEPTH_MAX];
+	uintptr_t *pcs = (uintptr_t *)scratch->stacks.fresh; /* not in use now, and too much for a small stack */
 	bool cut = false, r_cut = false;
 	unsigned n = lt_stack_judge(hook, pcs, lt_options.depth, &cut);
 	lt_add_relaxed(&lt_process->checked_stacks, !!n);
