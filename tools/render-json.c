@@ -110,6 +110,7 @@ static json_t *make_verdict(const struct lt_intern *intern, const struct lt_proc
 	json_object_set_new(object, "pause_ms", json_real((double)verdict->pause_ns / 1e6));
 	json_object_set_new(object, "work_ms", json_real((double)verdict->work_ns / 1e6));
 	json_object_set_new(object, "scanned_bytes", number(verdict->scanned_bytes));
+	json_object_set_new(object, "classifier_bytes", number(verdict->classifier_bytes));
 	json_object_set_new(object, "r_exact", json_boolean(verdict->flags & LEAKTRACE_VERDICT_R_EXACT));
 	return object;
 }
@@ -165,6 +166,8 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "wrong_r_stacks", number(record->wrong_r_stacks));
 	json_object_set_new(object, "max_rss", record->max_rss ? number(record->max_rss) : json_null());
 	json_object_set_new(object, "tracer_bytes", number(record->tracer_bytes));
+	json_object_set_new(object, "tracer_peak_bytes", number(record->tracer_peak_bytes));
+	json_object_set_new(object, "dump_bytes", number(record->dump_bytes));
 	json_object_set_new(object, "r_version", record->r_version ? number(record->r_version) : json_null());
 	json_object_set_new(object, "r_stacks", json_boolean(record->flags & LEAKTRACE_PROCESS_R_STACKS));
 	json_object_set_new(object, "r_note", string_or_null(lt_intern_text(intern, record->r_note)));

@@ -436,6 +436,31 @@ static void render_recorded(const struct lt_report *report, FILE *out)
 		fprintf(out, "Never recorded: %s process%s\n", lt_out_count(number, never), never == 1 ? "" : "es");
 }
 
+/* What the tracer itself took. Dumps of an older library don't say. */
+static void render_tracer(const struct lt_report *report, FILE *out)
+{
+	uint64_t most = 0, dumps = 0, largest = 0, count = 0;
+	char memory[LT_OUT_NUMBER], all[LT_OUT_NUMBER], one[LT_OUT_NUMBER], number[LT_OUT_NUMBER];
+
+	for (uint32_t i = 0; i < report->merge->process_count; i++) {
+		const struct leaktrace_process *record = &report->merge->processes[i].record;
+
+		if (!report->merge->processes[i].loaded || !lt_model_selected(report->model, i) || !record->dump_bytes)
+			continue;
+		count++;
+		dumps = lt_add(dumps, record->dump_bytes);
+		largest = record->dump_bytes > largest ? record->dump_bytes : largest;
+		most = record->tracer_peak_bytes > most ? record->tracer_peak_bytes : most;
+	}
+	if (!count)
+		return;
+	fprintf(out, "Leaktrace itself: %s of memory%s, %s in %s dump%s", lt_out_size(memory, most), count > 1 ? " in a process at most" : "",
+		lt_out_size(all, dumps), lt_out_count(number, count), plural(count));
+	if (count > 1)
+		fprintf(out, " of %s at most", lt_out_size(one, largest));
+	fputc('\n', out);
+}
+
 /* Prints "what: figure (processes)" for a fault that some processes have. */
 static void render_missing(const struct lt_report *report, FILE *out)
 {
@@ -534,6 +559,7 @@ static void render_header(const struct lt_report *report, FILE *out)
 	render_roles(report, out);
 	render_sampled(report, out);
 	render_recorded(report, out);
+	render_tracer(report, out);
 	render_missing(report, out);
 	render_checked(report, out);
 	render_summary(report, out);

@@ -27,7 +27,8 @@
  *   1.2  sampling: figures of a process with LEAKTRACE_PROCESS_SAMPLED are scaled, see leaktrace_sample_weight(); of a site
  *        `sampled`, variance_blocks, variance_bytes. Recording switched on and off: LEAKTRACE_PROCESS_PAUSED, recorded_ns,
  *        recording_since_ns, LEAKTRACE_EVENT_START, LEAKTRACE_EVENT_STOP.
- *   1.3  option check: checked_stacks, wrong_stacks, checked_r_stacks, wrong_r_stacks of a process.
+ *   1.3  option check: checked_stacks, wrong_stacks, checked_r_stacks, wrong_r_stacks of a process. The tracer's own memory:
+ *        tracer_bytes at any time (before: at the end), tracer_peak_bytes, dump_bytes; of a verdict classifier_bytes.
  */
 #ifndef LEAKTRACE_DUMP_FORMAT_H
 #define LEAKTRACE_DUMP_FORMAT_H
@@ -118,7 +119,7 @@ struct leaktrace_process {
 	uint64_t dropped_blocks;      /* recorded in their site, but missing from BLOCKS */
 	uint64_t unknown_frees;       /* frees of blocks never seen allocated */
 	uint64_t max_rss;             /* bytes, ru_maxrss at the end; 0: unknown */
-	uint64_t tracer_bytes;        /* private memory of the tracer itself */
+	uint64_t tracer_bytes;        /* memory that the tracer has mapped for itself, without the dump */
 	uint32_t blocks_generation;   /* BLOCKS and INHERITED chunks of this generation are complete; 0: none yet */
 	uint32_t boot_id;             /* string */
 	uint64_t pid_namespace;       /* inode of the PID name space: a PID means something only inside it */
@@ -128,7 +129,9 @@ struct leaktrace_process {
 	/* Option check: native stacks compared with libunwind's and how many differed; R stacks with those of full walks. */
 	uint64_t checked_stacks, wrong_stacks;
 	uint64_t checked_r_stacks, wrong_r_stacks;
-	uint64_t reserved[4];
+	uint64_t tracer_peak_bytes;  /* the most that tracer_bytes was */
+	uint64_t dump_bytes;         /* of the file: what is reserved, cut off at the end */
+	uint64_t reserved[2];
 };
 static_assert(sizeof(struct leaktrace_process) == 384, "on-disk size");
 
@@ -325,7 +328,8 @@ struct leaktrace_verdict {
 	struct {
 		uint64_t blocks, bytes;
 	} kinds[LEAKTRACE_KINDS]; /* by enum leaktrace_kind, of blocks born in this image; scaled in a SAMPLED process */
-	uint64_t reserved[6];
+	uint64_t classifier_bytes; /* the most memory that the classifier mapped for itself; the copy of the process apart */
+	uint64_t reserved[5];
 };
 static_assert(sizeof(struct leaktrace_verdict) == 208, "on-disk size");
 

@@ -7,6 +7,9 @@
  * memory: a fixed table of slots, claimed without a lock since lt_map is called in any context. Turned down: one reserved
  * range for all of them (RLIMIT_AS), names by prctl (the kernel may be built without), and a list through the mappings
  * themselves (lt_unmap would have to unlink without a lock).
+ *
+ * What is mapped is counted, once for ourselves and once where the dump's reader sees it: the latter is a parent's in a fork child
+ * that has no dump of its own yet, so the former goes on there.
  */
 #include "base/arena.h"
 #include "base/lock.h"
@@ -15,7 +18,12 @@
 
 static struct lt_lock arena_lock;
 static char *arena_next, *arena_end;
-static uint64_t arena_bytes;
+static uint64_t arena_bytes, arena_peak;
+
+static struct {
+	uint64_t *bytes, *peak; /* NULL: nowhere */
+	const uint64_t *alive;
+} shown;
 
 #define MAPPINGS 4096
 #define CLAIMED 1 /* no address of a mapping */
@@ -65,15 +73,43 @@ bool lt_arena_visit(void (*visit)(uintptr_t low, uintptr_t high, void *arg), voi
 	return !lt_load_relaxed(&mappings_missing);
 }
 
-void *lt_map(size_t size)
+static void raise_to(uint64_t *most, uint64_t value)
+{
+	for (uint64_t now = lt_load_relaxed(most); value > now;)
+		if (__atomic_compare_exchange_n(most, &now, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+			break;
+}
+
+/* `size` wraps around where less is mapped. */
+static void count(uint64_t size)
+{
+	uint64_t bytes = lt_add_relaxed(&arena_bytes, size);
+	raise_to(&arena_peak, bytes);
+	if (shown.bytes && lt_load_relaxed(shown.alive)) {
+		lt_add_relaxed(shown.bytes, size);
+		raise_to(shown.peak, bytes);
+	}
+}
+
+static void *map(size_t size, int flags)
 {
 	size = (size + 4095) & ~(size_t)4095;
-	void *memory = lt_sys_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	void *memory = lt_sys_mmap(NULL, size, PROT_READ | PROT_WRITE, flags | MAP_ANONYMOUS, -1, 0);
 	if (lt_sys_mmap_failed(memory))
 		return NULL;
-	lt_add_relaxed(&arena_bytes, size);
+	count(size);
 	remember((uintptr_t)memory, size);
 	return memory;
+}
+
+void *lt_map(size_t size)
+{
+	return map(size, MAP_PRIVATE);
+}
+
+void *lt_map_shared(size_t size)
+{
+	return map(size, MAP_SHARED);
 }
 
 void lt_unmap(void *memory, size_t size)
@@ -83,7 +119,7 @@ void lt_unmap(void *memory, size_t size)
 		return;
 	forget((uintptr_t)memory); /* first: another thread may be given the address at once */
 	if (lt_sys_munmap(memory, size) == 0)
-		lt_sub_relaxed(&arena_bytes, size);
+		count(-(uint64_t)size);
 }
 
 void *lt_arena_alloc(size_t size)
@@ -112,7 +148,23 @@ uint64_t lt_arena_bytes(void)
 	return lt_load_relaxed(&arena_bytes);
 }
 
+uint64_t lt_arena_peak(void)
+{
+	return lt_load_relaxed(&arena_peak);
+}
+
+void lt_arena_show(uint64_t *bytes, uint64_t *peak, const uint64_t *alive)
+{
+	*bytes = arena_bytes;
+	*peak = arena_peak;
+	shown.bytes = bytes;
+	shown.peak = peak;
+	shown.alive = alive;
+}
+
 void lt_arena_fork_child(void)
 {
 	arena_lock.held = 0;
+	arena_peak = arena_bytes;
+	shown.bytes = NULL;
 }

@@ -99,6 +99,8 @@ static int add_segment(int fd, uint64_t size)
 	dump.end = address + size;
 	dump.next_offset = dump.bytes;
 	dump.bytes += size;
+	if (dump.header)
+		lt_store_relaxed(&dump.header->process.dump_bytes, dump.bytes);
 	return 0;
 }
 
@@ -138,6 +140,7 @@ int lt_dump_create(const char *path, uint64_t first_size, uint64_t max_size)
 	header->endian = LEAKTRACE_DUMP_ENDIAN;
 	header->header_size = LEAKTRACE_HEADER_SIZE;
 	header->pointer_size = sizeof(void *);
+	header->process.dump_bytes = dump.bytes;
 	lt_store_release(&header->committed, LEAKTRACE_HEADER_SIZE); /* pairs with the reader of the file */
 	dump.header = header;
 	lt_process = &header->process;
@@ -358,8 +361,9 @@ void lt_dump_trim(void)
 	uint64_t committed = dump.header->committed;
 	int fd = committed < dump.bytes ? lt_sys_open(AT_FDCWD, dump.path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0) : -1;
 	if (fd >= 0) {
-		if (!lt_syscall6(SYS_fstat, fd, (long)&status, 0, 0, 0, 0) && status.st_dev == dump.device && status.st_ino == dump.inode)
-			lt_sys_ftruncate(fd, committed);
+		if (!lt_syscall6(SYS_fstat, fd, (long)&status, 0, 0, 0, 0) && status.st_dev == dump.device && status.st_ino == dump.inode &&
+		    !lt_sys_ftruncate(fd, committed))
+			lt_store_relaxed(&dump.header->process.dump_bytes, committed);
 		lt_sys_close(fd);
 	}
 	lt_unlock(&dump.lock);

@@ -301,7 +301,7 @@ static uint32_t intern_note(const char *note)
 
 static void judge(const struct lt_classification *c, struct leaktrace_verdict *record, uint32_t first_site)
 {
-	uint64_t most = lt_live_most() + 64;
+	uint64_t most = lt_live_most() + 64, bytes_before = lt_arena_bytes();
 	struct listing listing = { .blocks = lt_map(most * sizeof *listing.blocks), .room = most };
 	struct ranges own = { .ranges = lt_map(OWN_MAX * sizeof *own.ranges), .room = OWN_MAX };
 	const char *note = "the classifier found no memory";
@@ -333,6 +333,7 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 	record->note = intern_note(note);
 	if (r.exact)
 		record->flags |= LEAKTRACE_VERDICT_R_EXACT;
+	record->classifier_bytes = lt_arena_peak() - bytes_before;
 	record->work_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
 	for (unsigned round = 0; round < PAUSE_ROUNDS && !(record->pause_ns = lt_load_relaxed(&c->shared->pause_ns)); round++)
 		lt_sys_wait(SLEEPS + round);

@@ -200,10 +200,10 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	}
 	size_t size = LT_THREADS_MAX * sizeof *c.threads;
 	int pid = (int)c.pid, tid = lt_sys_gettid();
-	c.shared = lt_sys_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	c.shared = lt_map_shared(4096);
 	c.threads = lt_map(size);
 	error = -ENOMEM;
-	if (lt_sys_mmap_failed(c.shared) || !c.threads)
+	if (!c.shared || !c.threads)
 		goto out;
 	/* Nobody looks for these verdicts but who has asked for them, and that is the program's own pause. */
 	c.shared->ready = trigger == LEAKTRACE_TRIGGER_API || trigger == LEAKTRACE_TRIGGER_COMMAND;
@@ -239,8 +239,7 @@ out:
 	if (error)
 		note_failure(c.record, reason(error));
 	lt_unmap(c.threads, size);
-	if (!lt_sys_mmap_failed(c.shared))
-		lt_sys_munmap(c.shared, 4096);
+	lt_unmap(c.shared, 4096);
 	lt_store_release(&busy, 0); /* pairs with the exchange in take_busy */
 	return error;
 }

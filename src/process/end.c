@@ -7,7 +7,6 @@
  * All signals are blocked meanwhile, so that mclapply's SIGTERM does not cut a forked worker's list short; SIGKILL can, and
  * then the list before is valid. A vfork child gets here with its parent's memory: its PID is not the dump's.
  */
-#include "base/arena.h"
 #include "base/sys.h"
 #include "dump/blocks.h"
 #include "dump/dump.h"
@@ -39,7 +38,6 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 		lt_blocks_write(true, patient);
 		if (lt_syscall6(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0) == 0)
 			lt_process->max_rss = (uint64_t)usage.ru_maxrss * 1024;
-		lt_process->tracer_bytes = lt_arena_bytes();
 		lt_process->end_ns = lt_sys_clock(CLOCK_REALTIME);
 		lt_process->end_code = code;
 		bool last = kind != LEAKTRACE_END_EXEC; /* exec may fail */

@@ -126,6 +126,7 @@ static void child(bool safe, bool interrupted)
 		lt_hooks_switch();
 		return;
 	}
+	lt_arena_show(&lt_process->tracer_bytes, &lt_process->tracer_peak_bytes, lt_alive);
 	lt_process->inherited_blocks = parent.blocks;
 	lt_process->inherited_bytes = parent.bytes;
 	if (lost)

@@ -14,6 +14,7 @@
  * Threads: the table is changed by compare-and-swap. Failure: table full, signal blocked: the kill goes on unasked.
  */
 #include "process/request.h"
+#include "base/arena.h"
 #include "base/atomic.h"
 #include "base/options.h"
 #include "base/sys.h"
@@ -99,9 +100,7 @@ void lt_request_init(void)
 	if (!lt_options.verdict || !lt_options.signals)
 		return;
 	my_signal = SIGRTMAX - 5;
-	slots = lt_sys_mmap(NULL, SLOTS * sizeof *slots, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-	if (lt_sys_mmap_failed(slots))
-		slots = NULL;
+	slots = lt_map_shared(SLOTS * sizeof *slots);
 }
 
 void lt_request_fork_child(void)

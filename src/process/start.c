@@ -9,6 +9,7 @@
  * (glibc 2.36: dl_open_worker passes __libc_argc and the like, still unset). So what needs libc is done a moment later, in
  * the hook of __libc_start_main, which every program's entry code calls when all constructors have run.
  */
+#include "base/arena.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "base/sys.h"
@@ -236,6 +237,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 		lt_thread.r_main = lt_r_present();
 		lt_thread.r_stacks = lt_thread.r_main && lt_options.r_stacks;
 		lt_fork_init();
+		lt_arena_show(&lt_process->tracer_bytes, &lt_process->tracer_peak_bytes, lt_alive);
 		lt_end_init();
 		lt_signals_init();
 		lt_request_init();

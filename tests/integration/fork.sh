@@ -17,6 +17,7 @@ for kind in fork _Fork syscall clone; do
 		and one("fork").ppid == one("master").pid and one("fork").image == 0'
 	fact "$kind" "child's own figures" 'one("fork").live_blocks == 5 and one("fork").live_bytes == 1000'
 	fact "$kind" "what the child inherited" 'one("fork").inherited_blocks >= 3 and one("fork").inherited_bytes >= 300'
+	fact "$kind" "the tracer's memory" 'all(.processes[]; .tracer_bytes > 100000 and .tracer_bytes < 20000000 and .dump_bytes > 0)'
 	fact "$kind" "ends" '[.processes[].end_code] == [0, 0]'
 
 	# As Valgrind sees the child: with what it inherited, less the block that it freed. (The clone ends by a raw system call:

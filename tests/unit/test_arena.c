@@ -93,6 +93,64 @@ static void too_much_is_refused(void **state)
 	assert_non_null(lt_arena_alloc(16));
 }
 
+static void the_most_is_kept(void **state)
+{
+	uint64_t before = lt_arena_bytes();
+	void *memory = lt_map(64 * PIECE);
+
+	assert_true(lt_arena_peak() >= before + 64 * PIECE);
+	before = lt_arena_peak();
+	lt_unmap(memory, 64 * PIECE);
+	assert_int_equal(lt_arena_peak(), before);
+	lt_arena_fork_child();
+	assert_int_equal(lt_arena_peak(), lt_arena_bytes());
+}
+
+static void add_mapping(uintptr_t low, uintptr_t high, void *argument)
+{
+	*(uint64_t *)argument += high - low;
+}
+
+static void what_is_counted_is_what_is_mapped(void **state)
+{
+	uint64_t sum = 0;
+	void *memory = lt_map(PIECE), *shared = lt_map_shared(4096);
+
+	assert_true(lt_arena_visit(add_mapping, &sum));
+	assert_int_equal(lt_arena_bytes(), sum);
+	lt_unmap(memory, PIECE);
+	lt_unmap(shared, 4096);
+	sum = 0;
+	lt_arena_visit(add_mapping, &sum);
+	assert_int_equal(lt_arena_bytes(), sum);
+}
+
+static void the_dump_shows_it_while_it_is_ours(void **state)
+{
+	uint64_t bytes = 0, peak = 0, alive = 1;
+
+	lt_arena_show(&bytes, &peak, &alive);
+	assert_int_equal(bytes, lt_arena_bytes());
+	assert_int_equal(peak, lt_arena_peak());
+	void *memory = lt_map(PIECE);
+	assert_int_equal(bytes, lt_arena_bytes());
+	assert_int_equal(peak, lt_arena_peak());
+
+	/* In a child that has no dump of its own yet. */
+	alive = 0;
+	lt_unmap(memory, PIECE);
+	assert_int_equal(bytes, lt_arena_bytes() + PIECE);
+	lt_arena_fork_child();
+	alive = 1;
+	memory = lt_map(PIECE);
+	assert_int_equal(bytes, lt_arena_bytes());
+	lt_unmap(memory, PIECE);
+	assert_int_equal(bytes, lt_arena_bytes() + PIECE);
+	lt_arena_show(&bytes, &peak, &alive);
+	assert_int_equal(bytes, lt_arena_bytes());
+	lt_arena_fork_child();
+}
+
 static void find_mapping(uintptr_t low, uintptr_t high, void *argument)
 {
 	uintptr_t *wanted = argument;
@@ -172,6 +230,9 @@ int main(void)
 		cmocka_unit_test(mapping_is_counted_in_whole_pages_and_given_back),
 		cmocka_unit_test(unmapping_nothing_does_nothing),
 		cmocka_unit_test(too_much_is_refused),
+		cmocka_unit_test(the_most_is_kept),
+		cmocka_unit_test(what_is_counted_is_what_is_mapped),
+		cmocka_unit_test(the_dump_shows_it_while_it_is_ours),
 		cmocka_unit_test(threads_get_blocks_of_their_own),
 		cmocka_unit_test(mappings_are_known_until_they_are_given_back),
 		cmocka_unit_test(more_mappings_than_are_remembered_are_told),

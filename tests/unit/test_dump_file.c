@@ -194,6 +194,7 @@ static void file_grows_by_segments_without_a_gap(void **state)
 	}
 	struct view view = view_of(*state);
 	assert_int_equal(view.size, bytes);
+	assert_int_equal(view.header.process.dump_bytes, bytes);
 	assert_true(all_true(&view, &count));
 	assert_int_equal(count, records.next);
 	assert_int_equal(view_count(&view, 4711), odd.next);
