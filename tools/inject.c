@@ -31,6 +31,8 @@
 #include "leaktrace/dump-format.h"
 #include "xalloc.h"
 
+#define HELD_MS 1000 /* wait so long for another command's hold, which is shorter than a millisecond */
+
 static void nap(void)
 {
 	nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
@@ -68,6 +70,21 @@ static int each_mapping(pid_t pid, bool (*match)(uint64_t start, const char *fla
 	free(line);
 	fclose(maps);
 	return status;
+}
+
+/* The first character of a field of /proc/PID/status; 0: the process is gone. */
+static char status_of(pid_t pid, const char *field)
+{
+	char name[64], line[256], first = 0;
+
+	snprintf(name, sizeof name, "/proc/%d/status", (int)pid);
+	FILE *status = fopen(name, "re");
+	while (status && !first && fgets(line, sizeof line, status))
+		if (strncmp(line, field, strlen(field)) == 0)
+			sscanf(line + strlen(field), " %c", &first);
+	if (status)
+		fclose(status);
+	return first;
 }
 
 /* The library's structure: file offset of the mapping is not asked for, as its first mapping holds the ELF header. */
@@ -253,6 +270,25 @@ static int stop_thread(pid_t pid, int64_t deadline)
 	}
 }
 
+/* Another command may be at it, or a debugger. */
+static int stop_and_aim(pid_t pid, uint64_t address, enum leaktrace_remote_wish wish, const char *label, int64_t deadline,
+			struct leaktrace_remote *remote)
+{
+	int64_t held_until = milliseconds() + HELD_MS;
+
+	for (unsigned tries = 1;; tries++) {
+		int error = stop_thread(pid, deadline);
+
+		if (!error)
+			error = aim(pid, address, wish, label, remote);
+		ptrace(PTRACE_DETACH, pid, NULL, NULL);
+		if (!(error == -EBUSY && milliseconds() < deadline) &&
+		    !(error == -EPERM && (tries < 5 || status_of(pid, "TracerPid:") > '0') && milliseconds() < held_until))
+			return error; /* (whoever held it may have let go since) */
+		nap();
+	}
+}
+
 int lt_inject(pid_t pid, enum leaktrace_remote_wish wish, const char *label, unsigned patience_ms, struct leaktrace_remote *done)
 {
 	struct library library = {.pid = pid};
@@ -260,6 +296,8 @@ int lt_inject(pid_t pid, enum leaktrace_remote_wish wish, const char *label, uns
 	int64_t deadline = milliseconds() + patience_ms;
 	int error = each_mapping(pid, is_library, &library);
 
+	if (error == -ENOENT && status_of(pid, "State:") == 'Z')
+		return -ECHILD;
 	if (error)
 		return error;
 	error = transfer(pid, false, library.address, &remote, sizeof remote);
@@ -267,11 +305,7 @@ int lt_inject(pid_t pid, enum leaktrace_remote_wish wish, const char *label, uns
 		return error;
 	if (remote.version != LEAKTRACE_REMOTE_VERSION || remote.size != sizeof remote)
 		return -ENOENT;
-	error = stop_thread(pid, deadline);
-	uint64_t before = remote.calls;
-	if (!error)
-		error = aim(pid, library.address, wish, label, &remote);
-	ptrace(PTRACE_DETACH, pid, NULL, NULL);
+	error = stop_and_aim(pid, library.address, wish, label, deadline, &remote);
 	if (error)
 		return error;
 	do {
@@ -279,7 +313,7 @@ int lt_inject(pid_t pid, enum leaktrace_remote_wish wish, const char *label, uns
 		error = transfer(pid, false, library.address, done, sizeof *done);
 		if (error)
 			return error;
-		if (done->calls != before)
+		if (done->calls != remote.calls)
 			return done->result;
 	} while (milliseconds() < deadline);
 	return -ETIMEDOUT;
@@ -302,6 +336,7 @@ static const char *reason(int error)
 	case ENOENT: return "is not traced by this version of libleaktrace.so";
 	case EPERM: case EACCES:
 		return "may not be looked into: be its user, and root where kernel.yama.ptrace_scope is not 0, or no debugger is at it";
+	case ECHILD: return "can't be called: its main thread has ended";
 	case EBUSY: return "is busy with another snapshot, start or stop";
 	case ETIMEDOUT: return "does not come to run: it is stopped, or waits for a device";
 	case ENODATA: return "is not classified: option verdict=off, or it has no dump";

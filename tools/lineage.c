@@ -9,7 +9,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <uthash.h>
 
@@ -296,18 +295,4 @@ void lt_lineage_describe(const struct lt_process *process, char *buffer, size_t 
 		else
 			snprintf(buffer, size, "unknown");
 	}
-}
-
-int64_t lt_lineage_recorded(const struct lt_process *process)
-{
-	const struct leaktrace_process *record = &process->record;
-	int64_t until = process->end_ns;
-	struct timespec now;
-
-	if (!(record->flags & LEAKTRACE_PROCESS_PAUSED))
-		return -1;
-	if (!until && process->end == LT_END_RUNNING && clock_gettime(CLOCK_REALTIME, &now) == 0)
-		until = now.tv_sec * INT64_C(1000000000) + now.tv_nsec;
-	int64_t open = record->recording_since_ns && until > record->recording_since_ns ? until - record->recording_since_ns : 0;
-	return record->recorded_ns < INT64_MAX / 2 ? (int64_t)record->recorded_ns + open : open;
 }

@@ -27,9 +27,6 @@ bool lt_lineage_runs(const struct leaktrace_key *key);
 
 const char *lt_lineage_role(const struct lt_process *process);
 
-/* Of how much of its life the process was recorded, ns, as far as that is known; -1: of all of it. */
-int64_t lt_lineage_recorded(const struct lt_process *process);
-
 /* "exit 0", "killed by SIGKILL", "running" … */
 void lt_lineage_describe(const struct lt_process *process, char *buffer, size_t size);
 

@@ -256,6 +256,10 @@ static void load_event(struct loader *loader, struct leaktrace_event *event)
 	} else if (event->type == LEAKTRACE_EVENT_NOTE && event->text) {
 		LT_GROW(merge->tracer_notes, merge->tracer_note_count, merge->tracer_note_room);
 		merge->tracer_notes[merge->tracer_note_count++] = (struct lt_tracer_note){event->process, event->text};
+	} else if (event->type == LEAKTRACE_EVENT_START || event->type == LEAKTRACE_EVENT_STOP) {
+		LT_GROW(merge->switches, merge->switch_count, merge->switch_room);
+		merge->switches[merge->switch_count++] =
+			(struct lt_switch){event->process, event->type == LEAKTRACE_EVENT_START, event->time_ns};
 	}
 	if (loader->sink->event)
 		loader->sink->event(loader->sink->data, event);

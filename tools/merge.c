@@ -40,6 +40,7 @@ void lt_merge_free(struct lt_merge *merge)
 	free(merge->processes);
 	free(merge->child_ends);
 	free(merge->tracer_notes);
+	free(merge->switches);
 	lt_intern_free(merge->intern);
 	free(merge);
 }

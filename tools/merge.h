@@ -77,6 +77,13 @@ struct lt_child_end {
 	int64_t time_ns, status;
 };
 
+/* Recording was switched. */
+struct lt_switch {
+	uint32_t process;
+	bool on;
+	int64_t time_ns;
+};
+
 /* A problem that the tracer noted in the dump. */
 struct lt_tracer_note {
 	uint32_t process, text;
@@ -102,6 +109,8 @@ struct lt_merge {
 	size_t child_end_count, child_end_room;
 	struct lt_tracer_note *tracer_notes;
 	size_t tracer_note_count, tracer_note_room;
+	struct lt_switch *switches;
+	size_t switch_count, switch_room;
 	struct lt_source *sources;
 	uint32_t source_count;
 	size_t source_room;

@@ -14,6 +14,7 @@
 #include "out.h"
 #include "rank.h"
 #include "render-json.h"
+#include "spans.h"
 #include "xalloc.h"
 
 #define FLAGS (JSON_COMPACT | JSON_ENCODE_ANY | JSON_REAL_PRECISION(16))
@@ -115,12 +116,36 @@ static json_t *make_verdict(const struct lt_intern *intern, const struct lt_proc
 	return object;
 }
 
+/* NULL: all the time, or not known. */
+static json_t *make_spans(const struct lt_report *report, const struct lt_process *process)
+{
+	size_t count;
+	struct lt_span *spans;
+	json_t *list;
+
+	if (!(process->record.flags & LEAKTRACE_PROCESS_PAUSED))
+		return json_null();
+	spans = lt_spans_make(report->merge, (uint32_t)(process - report->merge->processes), &count);
+	if (!spans && count)
+		return json_null();
+	list = json_array();
+	for (size_t i = 0; i < count; i++) {
+		json_t *span = json_object();
+
+		json_object_set_new(span, "from", seconds(spans[i].from_ns));
+		json_object_set_new(span, "to", seconds(spans[i].to_ns));
+		json_array_append_new(list, span);
+	}
+	free(spans);
+	return list;
+}
+
 static json_t *make_process(const struct lt_report *report, const struct lt_process *process)
 {
 	const struct leaktrace_process *record = &process->record;
 	const struct lt_intern *intern = report->merge->intern;
 	json_t *object = json_object();
-	int64_t recorded = lt_lineage_recorded(process);
+	int64_t recorded = lt_spans_recorded(process);
 
 	json_object_set_new(object, "id", string(process->id));
 	json_object_set_new(object, "pid", number(record->key.pid));
@@ -141,6 +166,7 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "mode", string(lt_sample_bytes(record) ? "sampled" : "exact"));
 	json_object_set_new(object, "sample_bytes", number(record->sample_bytes));
 	json_object_set_new(object, "recorded", recorded < 0 ? json_null() : json_real((double)recorded / 1e9));
+	json_object_set_new(object, "recorded_spans", make_spans(report, process));
 	json_object_set_new(object, "allocations", number(process->allocations));
 	json_object_set_new(object, "allocated_bytes", number(process->allocated_bytes));
 	json_object_set_new(object, "frees", number(process->frees));

@@ -12,6 +12,7 @@
 #include "out.h"
 #include "rank.h"
 #include "report.h"
+#include "spans.h"
 #include "xalloc.h"
 
 #define WIDTH 116
@@ -418,20 +419,26 @@ static void render_sampled(const struct lt_report *report, FILE *out)
 
 static void render_recorded(const struct lt_report *report, FILE *out)
 {
-	uint64_t partly = 0, never = 0;
-	char number[LT_OUT_NUMBER];
+	uint64_t partly = 0, never = 0, spans = 0;
+	char number[LT_OUT_NUMBER], times[LT_OUT_NUMBER];
 	double seconds = 0;
 
 	for (size_t i = 0; i < report->merge->process_count; i++) {
-		int64_t recorded = lt_lineage_recorded(&report->merge->processes[i]);
+		int64_t recorded = lt_spans_recorded(&report->merge->processes[i]);
 
 		partly += recorded > 0;
 		never += recorded == 0;
 		seconds += recorded > 0 ? (double)recorded / 1e9 : 0;
+		if (recorded > 0) {
+			size_t count;
+
+			free(lt_spans_make(report->merge, (uint32_t)i, &count));
+			spans += count;
+		}
 	}
 	if (partly)
-		fprintf(out, "Recorded in part: %s process%s, for %.1f s; what was allocated at other times is not in here\n",
-			lt_out_count(number, partly), partly == 1 ? "" : "es", seconds);
+		fprintf(out, "Recorded in part: %s process%s, for %.1f s in %s span%s; what was allocated at other times is not in here\n",
+			lt_out_count(number, partly), partly == 1 ? "" : "es", seconds, lt_out_count(times, spans), plural(spans));
 	if (never)
 		fprintf(out, "Never recorded: %s process%s\n", lt_out_count(number, never), never == 1 ? "" : "es");
 }

@@ -35,6 +35,7 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 		struct rusage usage;
 		lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
 		lt_request_leave(lt_sys_getpid());
+		lt_events_settle(patient);
 		lt_blocks_write(true, patient);
 		if (lt_syscall6(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0) == 0)
 			lt_process->max_rss = (uint64_t)usage.ru_maxrss * 1024;

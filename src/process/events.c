@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The sequence of events in the dump. Events come from hooks of fork and wait, which programs also call in signal handlers (R
- * reaps its children in one): when the handler interrupted the tracer itself, the event waits in a small ring until the next.
+ * reaps its children in one), and from calls from outside. Where the tracer itself was interrupted, an event is written only if that
+ * takes no lock that is held and no new chunk; else it waits in a small ring, for the next event or the end of the image.
  */
 #include "base/lock.h"
 #include "base/sys.h"
@@ -38,6 +39,62 @@ static void append(const struct leaktrace_event *event)
 	lt_dump_commit(&records);
 }
 
+static void put_in_queue(const struct leaktrace_event *event)
+{
+	struct queued *slot = &queue[lt_add_relaxed(&queue_next, 1) % QUEUE];
+	if (!lt_load_relaxed(&slot->full)) {
+		slot->event = *event;
+		lt_store_release(&slot->full, 1);
+		lt_store_relaxed(&queued, 1);
+	} else {
+		lt_add_relaxed(&lt_process->dropped_events, 1);
+	}
+}
+
+static bool has_room(void)
+{
+	const struct leaktrace_chunk *chunk = records.chunk;
+	return chunk && sizeof *chunk + (chunk->count + 1) * sizeof(struct leaktrace_event) <= chunk->size;
+}
+
+static struct queued *oldest(void)
+{
+	struct queued *first = NULL;
+	for (unsigned i = 0; i < QUEUE; i++)
+		if (lt_load_acquire(&queue[i].full) && (!first || queue[i].event.time_ns < first->event.time_ns))
+			first = &queue[i];
+	return first;
+}
+
+/* With the lock. `careful`: only into the chunk that is there. False: not all of them. */
+static bool empty_queue(bool careful)
+{
+	struct queued *slot;
+	if (!lt_load_relaxed(&queued))
+		return true;
+	lt_store_relaxed(&queued, 0);
+	while ((slot = oldest())) {
+		if (careful && !has_room()) {
+			lt_store_relaxed(&queued, 1);
+			return false;
+		}
+		append(&slot->event);
+		lt_store_relaxed(&slot->full, 0);
+	}
+	return true;
+}
+
+static bool append_carefully(const struct leaktrace_event *event)
+{
+	if (lt_lock_until(&lock, 0))
+		return false;
+	bool done = empty_queue(true) && has_room();
+	if (done)
+		append(event);
+	lt_unlock(&lock);
+	return done;
+}
+
 void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text)
 {
 	struct leaktrace_event event = {
@@ -46,14 +103,8 @@ void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text)
 	if (lt_load_relaxed(&lt_state) != LT_ON || !*lt_alive || !lt_dump_open())
 		return;
 	if (lt_thread.depth) {
-		struct queued *slot = &queue[lt_add_relaxed(&queue_next, 1) % QUEUE];
-		if (!lt_load_relaxed(&slot->full)) {
-			slot->event = event;
-			lt_store_release(&slot->full, 1);
-			lt_store_relaxed(&queued, 1);
-		} else {
-			lt_add_relaxed(&lt_process->dropped_events, 1);
-		}
+		if (!append_carefully(&event))
+			put_in_queue(&event);
 		return;
 	}
 	lt_thread.depth++;
@@ -63,19 +114,25 @@ void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text)
 	if (text)
 		event.text = lt_intern_string(text, strnlen(text, 255));
 	lt_lock(&lock);
-	if (lt_load_relaxed(&queued)) {
-		lt_store_relaxed(&queued, 0);
-		for (unsigned i = 0; i < QUEUE; i++)
-			if (lt_load_acquire(&queue[i].full)) {
-				append(&queue[i].event);
-				lt_store_relaxed(&queue[i].full, 0);
-			}
-	}
+	empty_queue(false);
 	append(&event);
 	lt_unlock(&lock);
 out:
 	lt_gate_leave();
 	lt_thread.depth--;
+}
+
+void lt_events_prepare(void)
+{
+	lt_dump_append(&records);
+}
+
+void lt_events_settle(bool patient)
+{
+	if (!lt_load_relaxed(&queued) || lt_lock_until(&lock, patient ? lt_sys_clock(CLOCK_MONOTONIC) + LT_LOCK_PATIENCE_NS : 0))
+		return;
+	empty_queue(!patient);
+	lt_unlock(&lock);
 }
 
 void lt_events_fork_child(void)

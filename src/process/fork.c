@@ -112,6 +112,7 @@ static void child(bool safe, bool interrupted)
 	lt_gate_fork_child();
 	unsigned lost = lt_live_fork_child();
 	lt_record_fork_child();
+	lt_switch_fork_child();
 	lt_intern_fork_child(interrupted);
 	lt_unwind_fork_child(parent.safe);
 	lt_unload_fork_child();

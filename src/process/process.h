@@ -76,8 +76,10 @@ void lt_end_undo(int error);
 extern LT_HIDDEN int lt_quick_exit_status;
 void lt_end_init(void); /* start only: registers with exit and quick_exit */
 
-/* events.c: from any context, signal handlers too (then it is queued until the next one). */
+/* events.c: from any context, signal handlers too (then it may be queued until the next one, and loses its text). */
 void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text);
+void lt_events_prepare(void);        /* at the start of a dump: there is room for one that comes at any moment */
+void lt_events_settle(bool patient); /* at the end of the image: what is queued; `patient` as of lt_end() */
 void lt_events_fork_child(void);
 
 /* signals.c: handlers for fatal signals whose disposition is the default. */

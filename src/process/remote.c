@@ -13,6 +13,7 @@
 #include "leaktrace/remote.h"
 #include "base/sys.h"
 #include "process/classify.h"
+#include "process/process.h"
 #include "trace/record.h"
 #include <string.h>
 #include <ucontext.h>
@@ -101,7 +102,9 @@ static void snapshot(struct leaktrace_remote *remote)
 void lt_remote_call(void)
 {
 	struct leaktrace_remote *remote = &lt_remote;
-	if (lt_load_relaxed(&lt_state) != LT_ON || !*lt_alive)
+	if (lt_load_relaxed(&lt_state) == LT_ON && !*lt_alive)
+		lt_fork_child_unseen(false); /* as the first hook would */
+	if (lt_load_relaxed(&lt_state) != LT_ON || (!*lt_alive && remote->wish == LEAKTRACE_REMOTE_SNAPSHOT))
 		remote->result = -ESRCH;
 	else if (remote->wish == LEAKTRACE_REMOTE_SNAPSHOT)
 		snapshot(remote);

@@ -154,7 +154,7 @@ int lt_start_dump(const struct leaktrace_key *parent, const struct leaktrace_key
 	p->max_size = lt_options.max_size;
 	p->first_site = lt_site_first();
 	p->pid_namespace = lt_identity.pid_namespace;
-	lt_record_begin_dump();
+	lt_switch_begin_dump();
 	lt_dump_publish();
 	lt_session_set_key(&p->key);
 	return 0;

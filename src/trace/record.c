@@ -13,7 +13,6 @@
 #include <errno.h>
 
 int lt_state;
-bool lt_active = true, lt_was_off, lt_was_on;
 __thread struct lt_thread lt_thread __attribute__((tls_model("initial-exec")));
 static uint64_t alive_dummy[3] = { 1 };
 uint64_t *lt_alive = alive_dummy;
@@ -23,8 +22,7 @@ static uint64_t checked; /* option check */
 
 int lt_record_init(void)
 {
-	lt_active = lt_was_on = lt_options.active;
-	lt_was_off = !lt_active;
+	lt_switch_init();
 	lt_scratches[0] = lt_map(sizeof **lt_scratches);
 	return lt_scratches[0] ? lt_live_init() : -ENOMEM;
 }
@@ -54,32 +52,6 @@ __attribute__((noinline)) bool lt_record_enter_slowly(void)
 	}
 	lt_gate_enter();
 	return lt_load_relaxed(&lt_state) == LT_ON;
-}
-
-void lt_record_begin_dump(void)
-{
-	lt_process->flags |= lt_was_off ? LEAKTRACE_PROCESS_PAUSED : 0;
-	lt_process->recording_since_ns = lt_active ? lt_process->start_ns : 0;
-}
-
-void lt_record_switch(bool on)
-{
-	int saved = errno;
-	if (lt_active == on)
-		return;
-	lt_active = on;
-	lt_was_on |= on;
-	lt_was_off |= !on;
-	if (lt_load_relaxed(&lt_state) == LT_ON && *lt_alive) {
-		int64_t now = lt_sys_clock(CLOCK_REALTIME), since = lt_process->recording_since_ns;
-		if (!on && since)
-			lt_add_relaxed(&lt_process->recorded_ns, (uint64_t)(now - since));
-		lt_store_relaxed(&lt_process->recording_since_ns, on ? now : 0);
-		__atomic_fetch_or(&lt_process->flags, LEAKTRACE_PROCESS_PAUSED, __ATOMIC_RELAXED);
-		lt_event(on ? LEAKTRACE_EVENT_START : LEAKTRACE_EVENT_STOP, 0, 0, NULL);
-	}
-	lt_hooks_switch();
-	errno = saved;
 }
 
 void lt_record_settle(void)

@@ -67,10 +67,13 @@ extern LT_HIDDEN bool lt_active;
  * be some that were. */
 extern LT_HIDDEN bool lt_was_off, lt_was_on;
 
-/* The one place where it is switched. Any context, also without a dump. */
+/* switch.c: the one place where it is switched. Any thread, any context, also without a dump. It is so when this returns, but where
+ * the call may have interrupted another one: then it will be so at once when that goes on. */
 void lt_record_switch(bool on);
 /* A dump begins: notes there whether recording is on. */
-void lt_record_begin_dump(void);
+void lt_switch_begin_dump(void);
+void lt_switch_init(void); /* start only */
+void lt_switch_fork_child(void); /* before its dump begins */
 
 /* When lt_stack_generation changes, with the gate closed: the stacks of the only thread there is. */
 void lt_record_forget_stacks(void);

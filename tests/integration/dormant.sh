@@ -15,7 +15,8 @@ spans() {
 	fact "$1" "$1: frees" 'all(.processes[]; .unknown_frees == 0)'
 	fact "$1" "$1: nothing else" '.totals.definite == {bytes: 1000, blocks: 10} and .totals.possible.blocks == 0'
 	fact "$1" "$1: recorded in part" 'one("master") | .recorded > 0 and .recorded < .end - .start'
-	fact "$1" "$1: the child never" 'one("fork") | .recorded == 0 and .classified'
+	fact "$1" "$1: when" 'one("master") | .recorded as $recorded | .recorded_spans | length == 1 and close_to(.[0].to - .[0].from; $recorded; 0.1)'
+	fact "$1" "$1: the child never" 'one("fork") | .recorded == 0 and .recorded_spans == [] and .classified'
 	fact "$1" "$1: what the child holds" 'one("fork") | .inherited_freed_blocks == 1 and .inherited_freed_bytes == 200'
 }
 
@@ -47,7 +48,7 @@ same "command: messages" "" "$(cat "$work/command.err")"
 judged command
 spans command
 "$tool" report "$work/command" >"$work/text"
-holds "text: in part" grep -q "^Recorded in part: 1 process, for " "$work/text"
+holds "text: in part" grep -q "^Recorded in part: 1 process, for [0-9.]* s in 1 span; " "$work/text"
 holds "text: never" grep -q "^Never recorded: 1 process$" "$work/text"
 
 # All the time: nothing is said.
@@ -58,7 +59,7 @@ run trace whole "$dormant" <<EOF
 EOF
 same "whole: status" 0 "$status"
 judged whole
-fact whole "whole: all" 'holds("leak_before"; 10; 1000) and holds("leak_after"; 10; 1000) and all(.processes[]; .recorded == null)'
+fact whole "whole: all" 'holds("leak_before"; 10; 1000) and holds("leak_after"; 10; 1000) and all(.processes[]; .recorded == null and .recorded_spans == null)'
 
 # Never on: no block, no leak, and it says so.
 options=active=0
@@ -83,5 +84,44 @@ refused "PID 0" "is no PID" 0
 refused "empty" "is no PID" ""
 refused "not traced" "is not traced" $$
 refused "gone" "there is no such process" "$pid"
+
+# Those that can't be called: another user's, one whose first thread has ended, a stopped one.
+hold() { # usage: hold NAME COMMAND...: in $pid, until its stdin ends
+	hold_name=$1
+	shift
+	rm -f "$work/fifo"
+	mkfifo "$work/fifo"
+	(
+		export LD_PRELOAD="$lib" LEAKTRACE_OPTIONS="dir=$work/$hold_name"
+		exec "$@"
+	) <"$work/fifo" >"$work/$hold_name.out" 2>/dev/null &
+	pid=$!
+	exec 9>"$work/fifo"
+}
+let_go() {
+	exec 9>&-
+	wait "$pid" || :
+}
+hold gone "$targets/switching" gone
+holds "first thread gone: gone" until_true grep -q '^State:.*zombie' "/proc/$pid/status"
+refused "first thread gone" "its main thread has ended" "$pid"
+let_go
+
+hold held "$dormant"
+holds "held: starts" until_true says "$work/held.out" before
+kill -STOP "$pid"
+holds "stopped: stopped" until_true grep -q '^State:.*stopped' "/proc/$pid/status"
+refused "stopped" "does not come to run" "$pid"
+kill -CONT "$pid"
+if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null && setpriv --reuid=65534 --regid=65534 --clear-groups "$tool" --help >/dev/null 2>&1; then
+	own_tool=$tool
+	printf '#!/bin/sh\nexec setpriv --reuid=65534 --regid=65534 --clear-groups "%s" "$@"\n' "$own_tool" >"$work/as-nobody"
+	chmod 755 "$work/as-nobody"
+	tool=$work/as-nobody
+	refused "another user's" "may not be looked into" "$pid"
+	tool=$own_tool
+fi
+holds "held: can be called all the same" "$tool" start "$pid"
+let_go
 
 finish

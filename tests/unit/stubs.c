@@ -2,6 +2,7 @@
  *
  * What the tracer's modules call in those that are left out here, for these call the functions behind our hooks.
  */
+#include "stubs.h"
 #include "process/process.h"
 #include "trace/record.h"
 #include <stdlib.h>
@@ -19,6 +20,9 @@ bool lt_unload_retry(void)
 }
 
 /* No hooks are here to be set. */
+void (*stub_hooks_switch)(void);
 void lt_hooks_switch(void)
 {
+	if (stub_hooks_switch)
+		stub_hooks_switch();
 }
