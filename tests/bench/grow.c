@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Grows to BLOCKS live blocks of 16 to 200 bytes, the same ones in each run. usage: grow BLOCKS SLOW
+ * Grows to BLOCKS live blocks of 16 to 200 bytes, the same ones in each run. usage: grow BLOCKS SLOW [cpu]
  * Prints "memory N BYTES": anonymous memory of the process at N blocks, at 0 and at each tenth more from 100,000 on;
- * "slow N NS": the N-th malloc took NS, for all above SLOW nanoseconds; "longest NS".
+ * "slow N NS": the N-th malloc took NS, for all above SLOW nanoseconds; "longest NS". With
+ * `cpu` it is CPU time of the thread.
  * The blocks hang in a list through themselves: no table of theirs would grow meanwhile, and all stay reachable.
  */
 #include <stdint.h>
@@ -18,10 +19,12 @@ struct block {
 
 static struct block *volatile first;
 
+static clockid_t clock_id = CLOCK_MONOTONIC;
+
 static int64_t now(void)
 {
 	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
+	clock_gettime(clock_id, &t);
 	return t.tv_sec * INT64_C(1000000000) + t.tv_nsec;
 }
 
@@ -42,6 +45,8 @@ int main(int argc, char **argv)
 {
 	uint64_t blocks = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000000, look = 100000, random = 88172645463325252ULL;
 	int64_t slow = argc > 2 ? atoll(argv[2]) : 1000000, longest = 0, last;
+	if (argc > 3)
+		clock_id = CLOCK_THREAD_CPUTIME_ID;
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	printf("memory 0 %lu\n", anonymous());
 	last = now();

@@ -263,22 +263,37 @@ traced() { # usage: traced OPTIONS PROGRAM ARGUMENT...
 	LD_PRELOAD=$lib LEAKTRACE_OPTIONS="dir=$work/dumps$traced_options" "$bench/$traced_program" "$@"
 }
 
-# Bytes per live block: the worst of all looks, for tables grow by leaps. The fixed part apart.
+# Bytes per live block: the worst of all looks, for tables grow by leaps. The fixed part apart. And the longest malloc: where a table
+# grows it is the same one in each run, for addresses are; all else is the machine's. So what counts is the longest that was as long
+# in each of three runs, in CPU time.
 memory() {
 	blocks=$([ $size = full ] && [ -z "$check" ] && echo 10000000 || echo 1200000)
-	"$bench/grow" $blocks 1000000 >"$work/grow.untraced"
-	traced '' grow $blocks 1000000 >"$work/grow.exact"
-	traced :sample=512k grow $blocks 1000000 >"$work/grow.sample"
+	same_addresses=
+	if setarch -R true 2>/dev/null; then same_addresses='setarch -R'; fi
+	for mode in untraced exact sample; do
+		for run in 1 2 3; do
+			rm -rf "$work/dumps"
+			case $mode in
+			untraced) $same_addresses "$bench/grow" $blocks 20000 cpu ;;
+			exact) $same_addresses env LD_PRELOAD="$lib" LEAKTRACE_OPTIONS="dir=$work/dumps:verdict=off" "$bench/grow" $blocks 20000 cpu ;;
+			sample) $same_addresses env LD_PRELOAD="$lib" LEAKTRACE_OPTIONS="dir=$work/dumps:verdict=off:sample=512k" "$bench/grow" $blocks 20000 cpu ;;
+			esac >"$work/grow.$mode.$run"
+			[ -z "$check" ] || break
+		done
+		cat "$work/grow.$mode".? | awk '$1 == "slow" { n[$2]++; if (!least[$2] || $3 < least[$2]) least[$2] = $3 }
+			END { for (i in n) if (n[i] == 3 && least[i] > most) most = least[i]; print most + 0 }' >"$work/pause.$mode"
+		cp "$work/grow.$mode.1" "$work/grow.$mode"
+	done
 	for mode in exact sample; do
-		awk -v mode=$mode -v all=$blocks '
-			FNR == NR { if ($1 == "memory") a[$2] = $3; else if ($1 == "longest") was = $2; next }
+		awk -v mode=$mode -v all=$blocks -v pause="$(cat "$work/pause.$mode")" -v was="$(cat "$work/pause.untraced")" '
+			function ms(ns) { return ns ? sprintf("%.2f ms", ns / 1e6) : "below 0.02 ms" }
+			FNR == NR { if ($1 == "memory") a[$2] = $3; next }
 			$1 == "memory" && $2 == 0 { fixed = $3 - a[0] }
 			$1 == "memory" && $2 > 0 { last = ($3 - a[$2] - fixed) / $2; if (last > worst) worst = last }
-			$1 == "longest" { longest = $2 }
 			END {
 				printf "memory %s bytes %.1f\n", mode, worst
 				printf "| %s: bytes per live block, at worst; at %d; fixed | %.1f; %.1f; %.0f KiB |\n", mode, all, worst, last, fixed / 1024
-				printf "| %s: longest malloc of these (untraced) | %.2f ms (%.2f ms) |\n", mode, longest / 1e6, was / 1e6
+				printf "| %s: longest malloc of these, CPU time (untraced) | %s (%s) |\n", mode, ms(pause), ms(was)
 			}' "$work/grow.untraced" "$work/grow.$mode" >"$work/memory"
 		grep '^memory' "$work/memory" >>"$work/data"
 		grep '^|' "$work/memory" >>"$work/more"

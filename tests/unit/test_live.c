@@ -235,6 +235,28 @@ static void growth_loses_nothing(void **state)
 	assert_int_equal(lt_live_count(), 0);
 }
 
+/* The longest pause is the growth of one shard. 1 GiB of a heap, 256 blocks to each 256 KiB: with all shards alike they have 1024. */
+static void spread_in_child(void *argument)
+{
+	enum { BLOCKS = 1 << 20 };
+	uint64_t most = 0;
+
+	for (uintptr_t i = 0; i < BLOCKS; i++) {
+		struct lt_block block = block_at(0x555555600000 + 1024 * i), old;
+
+		CHILD_CHECK(!lt_live_insert(&block, &old));
+	}
+	for (unsigned s = 0; s < LT_LIVE_SHARDS; s++)
+		if (lt_live_shards[s].array->slots > most)
+			most = lt_live_shards[s].array->slots;
+	CHILD_CHECK(most < 4 * BLOCKS / LT_LIVE_SHARDS);
+}
+
+static void heap_is_spread_evenly_over_the_shards(void **state)
+{
+	assert_int_equal(in_child(spread_in_child, NULL), 0);
+}
+
 static void random_operations_agree_with_an_array(void **state)
 {
 	enum { ADDRESSES = 3000, OPERATIONS = 300000 };
@@ -495,6 +517,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		TEST(table_without_memory_keeps_what_it_has), /* first: the table must not have grown yet */
+		TEST(heap_is_spread_evenly_over_the_shards),  /* nor much here */
 		TEST(inserted_block_comes_out_whole_and_once),
 		TEST(unknown_block_is_not_there),
 		TEST(blocks_that_share_16_bytes_are_two),
