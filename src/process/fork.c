@@ -162,7 +162,8 @@ static void on_prepare(void)
 	lt_thread.depth++;
 	if (!*lt_alive)
 		lt_fork_child_unseen(false);
-	lt_fork_stop_threads();
+	if (lt_fork_stop_threads())
+		lt_intern_settle();
 	lt_count_settle();
 	lt_blocks_fork_prepare();
 }

@@ -11,7 +11,8 @@
  * Identity of an R call: the addresses of the symbols' names (never collected), the file's string reference, the line.
  * The keys are 64-bit hashes of that; a collision would need 2^32 call sites.
  *
- * Failure: 0, when the dump or memory is full; the caller drops the allocation and counts it.
+ * Failure: 0, when the dump or memory is full; the caller drops the allocation and counts it. There is room in a table before
+ * anything is appended to the dump, and what finds no room there comes into no table: the tables are as large as the dump lets them be.
  */
 #include "trace/intern.h"
 #include "base/lock.h"
@@ -48,7 +49,7 @@ static uint32_t intern_string(const char *bytes, size_t length, bool bounded)
 {
 	if (!length)
 		return 0;
-	uint64_t a = hash_bytes(bytes, length), b = a * 0x9e3779b97f4a7c15ULL + length;
+	uint64_t hash = hash_bytes(bytes, length), a = hash & LT_TABLE_KEY_MAX, b = (hash * 0x9e3779b97f4a7c15ULL + length) >> 16;
 	uint32_t found = lt_table_find(&strings, a, b);
 	if (found)
 		return found;
@@ -58,9 +59,10 @@ static uint32_t intern_string(const char *bytes, size_t length, bool bounded)
 		return 0;
 	found = lt_table_find(&strings, a, b);
 	if (!found) {
+		int error = lt_table_reserve(&strings);
 		found = lt_dump_string(bytes, length, bounded);
-		if (found)
-			lt_table_add(&strings, a, b, found);
+		if (found && !error)
+			lt_table_put(&strings, a, b, found);
 	}
 	lt_unlock(&intern_lock);
 	return found;
@@ -80,17 +82,18 @@ static uint32_t frame_slowly(uint32_t parent, uintptr_t pc, bool unsure)
 {
 	uint64_t offset;
 	uint32_t module = lt_modules_find(pc, &offset); /* rank 1, and the loader's: before our lock */
-	uint64_t place = (uint64_t)parent << 32 | module;
+	uint64_t place = (uint64_t)parent << 16 | module;
+	if (offset > LT_TABLE_KEY_MAX || module > UINT16_MAX)
+		return 0;
 	lt_lock(&intern_lock);
 	uint32_t node = lt_table_find(&by_offset, offset, place);
-	if (!node) {
+	if (!node && !lt_table_reserve(&by_offset)) {
 		struct leaktrace_frame *frame = lt_dump_append(&frames);
 		if (frame) {
 			*frame = (struct leaktrace_frame){ .offset = offset, .parent = parent, .module = module };
 			node = (uint32_t)frames.next;
 			lt_dump_commit(&frames);
-			if (lt_table_add(&by_offset, offset, place, node))
-				node = 0;
+			lt_table_put(&by_offset, offset, place, node);
 		}
 	}
 	if (node && !unsure && !lt_table_find(&lt_intern_by_address, pc, parent))
@@ -138,13 +141,24 @@ uint32_t lt_intern_unsure(struct lt_stack *stack)
 	return node;
 }
 
+/* Two keys of a table: all of the identity, and the parent. */
+static uint64_t first_key(uint64_t identity)
+{
+	return identity & LT_TABLE_KEY_MAX;
+}
+
+static uint64_t second_key(uint64_t identity, uint32_t parent)
+{
+	return identity >> 48 << 32 | parent;
+}
+
 static uint32_t intern_call_slowly(uint32_t parent, const struct lt_r_call *call, uint32_t file, uint64_t identity)
 {
 	uint32_t name = lt_intern_string(call->call, strlen(call->call));
 	uint32_t namespace = call->namespace ? lt_intern_string(call->namespace, strlen(call->namespace)) : 0;
 	lt_lock(&intern_lock);
-	uint32_t node = lt_table_find(&by_call, identity, parent);
-	if (!node) {
+	uint32_t node = lt_table_find(&by_call, first_key(identity), second_key(identity, parent));
+	if (!node && !lt_table_reserve(&by_call)) {
 		struct leaktrace_rframe *frame = lt_dump_append(&rframes);
 		if (frame) {
 			*frame = (struct leaktrace_rframe){
@@ -152,8 +166,7 @@ static uint32_t intern_call_slowly(uint32_t parent, const struct lt_r_call *call
 			};
 			node = (uint32_t)rframes.next;
 			lt_dump_commit(&rframes);
-			if (lt_table_add(&by_call, identity, parent, node))
-				node = 0;
+			lt_table_put(&by_call, first_key(identity), second_key(identity, parent), node);
 		}
 	}
 	lt_unlock(&intern_lock);
@@ -166,7 +179,7 @@ uint32_t lt_intern_r_call(uint32_t parent, const struct lt_r_call *call)
 	uint64_t identity = (uintptr_t)call->call * 0x9fb21c651e98df25ULL;
 	identity = (identity ^ identity >> 31 ^ (uintptr_t)call->namespace) * 0xd6e8feb86659fd93ULL;
 	identity = (identity ^ identity >> 31 ^ ((uint64_t)file << 32 | call->line)) * 0x9e3779b97f4a7c15ULL;
-	uint32_t node = lt_table_find(&by_call, identity, parent);
+	uint32_t node = lt_table_find(&by_call, first_key(identity), second_key(identity, parent));
 	return lt_likely(node) ? node : intern_call_slowly(parent, call, file, identity);
 }
 
@@ -204,10 +217,10 @@ uint32_t lt_intern_site_slowly(uint32_t native, uint64_t r, uint32_t flags)
 	int saved = errno;
 	lt_lock(&intern_lock);
 	uint32_t id = lt_table_find(&lt_intern_by_stacks, native + 1ULL, r);
-	if (!id) {
+	if (!id && !lt_table_reserve(&lt_intern_by_stacks)) {
 		id = new_site(native, (uint32_t)r, flags);
-		if (id && lt_table_add(&lt_intern_by_stacks, native + 1ULL, r, id))
-			id = 0;
+		if (id)
+			lt_table_put(&lt_intern_by_stacks, native + 1ULL, r, id);
 	}
 	lt_unlock(&intern_lock);
 	errno = saved;
@@ -229,9 +242,16 @@ void lt_intern_flush(void)
 	lt_table_empty(&lt_intern_by_address);
 }
 
+static struct lt_table *const tables[] = { &lt_intern_by_address, &by_offset, &by_call, &lt_intern_by_stacks, &strings };
+
+void lt_intern_settle(void)
+{
+	for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++)
+		lt_table_settle(tables[i]);
+}
+
 void lt_intern_fork_child(bool interrupted)
 {
-	struct lt_table *const tables[] = { &lt_intern_by_address, &by_offset, &by_call, &lt_intern_by_stacks, &strings };
 	intern_lock.held = 0;
 	for (unsigned i = 0; i < sizeof tables / sizeof *tables; i++)
 		if (interrupted)

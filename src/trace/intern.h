@@ -100,6 +100,9 @@ uint32_t lt_site_next(void);
 /* Code was unloaded: forget what is cached by address. With the gate closed. */
 void lt_intern_flush(void);
 
+/* Gives back the memory of tables that grew. With the gate closed. */
+void lt_intern_settle(void);
+
 /* In a fork child, before its modules are written: all empty, site ids go on from where they are. `interrupted`: by a signal
  * handler that this runs in, in a function of this module perhaps. */
 void lt_intern_fork_child(bool interrupted);

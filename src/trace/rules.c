@@ -3,6 +3,9 @@
  * Open addressing, linear probing, at most half full. Threads: reads without lock; rules_lock (rank 2) to add. Growing copies into a
  * new array; the old one stays mapped, for readers may be in it. With no memory for the first array every rule is read anew.
  *
+ * Code has only so many call instructions; but a just-in-time compiler makes more and more of them. So there is a most, and rules
+ * beyond are read anew each time.
+ *
  * A rule that is kept needs no check of its own numbers: the walk (unwind.c) only looks whether what it reads is on the stack.
  */
 #include "trace/rules.h"
@@ -12,6 +15,7 @@
 #include <string.h>
 
 #define FIRST_ENTRIES 2048
+#define MOST_ENTRIES (UINT64_C(1) << 20)
 #define RED_ZONE 128
 
 static struct {
@@ -53,9 +57,9 @@ static bool grow(void)
 	struct lt_rule_array *old = lt_rule_array;
 	bool first = old == &no_rules[1].array;
 	uint64_t n = first ? FIRST_ENTRIES : 2 * (old->mask + 1);
-	struct lt_rule_array *array = lt_map(sizeof *array + n * sizeof array->entries[0]);
+	struct lt_rule_array *array = n > MOST_ENTRIES ? NULL : lt_map(sizeof *array + n * sizeof array->entries[0]);
 	if (!array)
-		return !first && used * 8 < (old->mask + 1) * 7;
+		return !first && used * 8 < (old->mask + 1) * 5;
 	array->mask = n - 1;
 	array->old = first ? NULL : old;
 	for (uint64_t i = 0; !first && i <= old->mask; i++)

@@ -12,7 +12,9 @@
 
 #include <cmocka.h>
 
+#include "base/arena.h"
 #include "trace/cfi.h"
+#include "trace/rules.h"
 
 /* No code runs here: each function is one or more places, told by the labels, and what the tables say of them. */
 __asm__(".text\n"
@@ -279,6 +281,16 @@ static void rules_of_all_loaded_code_make_sense(void **state)
 	assert_true(sweep.kinds[LT_RULE_UNUSUAL] * 20 < sweep.kinds[LT_RULE_RSP]);
 }
 
+/* As of a just-in-time compiler that goes on making code. */
+static void cache_of_rules_has_a_bound(void **state)
+{
+	for (uintptr_t i = 1; i < 2000000; i++)
+		lt_rules_find(lt_load_acquire(&lt_rule_array), 16 * i);
+	assert_true(lt_arena_bytes() < 40 << 20);
+	lt_rules_flush();
+	lt_rules_fork_child();
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -295,6 +307,7 @@ int main(void)
 		cmocka_unit_test(code_between_two_functions_is_unknown),
 		cmocka_unit_test(address_outside_of_all_is_unknown),
 		cmocka_unit_test(rules_of_all_loaded_code_make_sense),
+		cmocka_unit_test(cache_of_rules_has_a_bound),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -299,6 +299,20 @@ static void full_dump_refuses_the_new_and_knows_the_old(void **state)
 	assert_int_equal(lt_intern_r(&inner, 1), r);
 	assert_int_equal(lt_intern_site(native, r, 0, 0), site);
 	assert_int_equal(lt_intern_string("known", 5), string);
+
+	/* Nor do the tables grow by what is refused. */
+	uint64_t bytes = lt_arena_bytes();
+	struct lt_r_call call = { .call = "new", .line = 2000000 };
+	for (i = 0; i < 20000; i++) {
+		const uintptr_t stack[] = { PC(200 + i), pc };
+		snprintf(name, sizeof name, "%x", 2000000 + i);
+		assert_int_equal(lt_intern_native(stack, 2), 0);
+		assert_int_equal(lt_intern_site(native, 2000000 + i, 0, 0), 0);
+		assert_int_equal(lt_intern_string(name, strlen(name)), 0);
+		call.line++;
+		assert_int_equal(lt_intern_r(&call, 1), 0);
+	}
+	assert_int_equal(lt_arena_bytes(), bytes);
 }
 
 enum { THREADS = 4, STACKS = 3000, DEPTH = 6 };
