@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // A C++ program that throws and catches, on two threads and through a shared library's frames (libstdc++'s own, in
-// std::vector::at): the dynamic linker must bind it to the same libgcc_s with the preload as without.
+// std::vector::at): the dynamic linker must bind it to the same libgcc_s with the preload as without. usage: throws [ROUNDS]
 #include "target.h"
 #include <stdexcept>
 #include <thread>
@@ -16,10 +16,10 @@ SITE static int thrower(int depth)
 	return value + 1;
 }
 
-static void throw_many(int *caught)
+static void throw_many(int rounds, int *caught)
 {
 	std::vector<int> empty;
-	for (int i = 0; i < 500; i++) {
+	for (int i = 0; i < rounds; i++) {
 		try {
 			thrower(i % 20);
 		} catch (const std::exception &) {
@@ -33,11 +33,11 @@ static void throw_many(int *caught)
 	}
 }
 
-int main()
+int main(int argc, char **argv)
 {
-	int here = 0, there = 0;
-	std::thread thread(throw_many, &there);
-	throw_many(&here);
+	int rounds = argc > 1 ? std::atoi(argv[1]) : 500, here = 0, there = 0;
+	std::thread thread(throw_many, rounds, &there);
+	throw_many(rounds, &here);
 	thread.join();
-	return here == 1000 && there == 1000 ? 0 : 1;
+	return here == 2 * rounds && there == 2 * rounds ? 0 : 1;
 }
