@@ -2,7 +2,7 @@
  *
  * Per process: the verdict's blocks, sorted by address. The list of blocks at the process's end is newer than a verdict that came
  * before: a block counts with the verdict's kind if it is in both; one that was born since has none. A process that was killed has
- * no such list, and then the verdict's blocks stand for it.
+ * no such list, and then the verdict's blocks stand for it; likewise where the list lacks blocks that the verdict on the end has.
  * Sums per (process, site) in a hash table; a block of a sampled process counts with its weight.
  */
 #include "kinds.h"
@@ -99,7 +99,6 @@ static void read_verdict(struct lt_kinds *kinds, struct lt_merge *merge, struct 
 {
 	struct judged *judged = &kinds->judged[0];
 	struct lt_dump *snapshot = NULL;
-	bool listed = process->record.flags & LEAKTRACE_PROCESS_BLOCKS_FINAL && process->record.blocks_generation;
 
 	if (process->snapshot &&
 	    lt_dump_read(process->snapshot, LT_PART(LEAKTRACE_CHUNK_BLOCKS) | LT_PART(LEAKTRACE_CHUNK_STRINGS), merge->notes, &snapshot)) {
@@ -110,7 +109,7 @@ static void read_verdict(struct lt_kinds *kinds, struct lt_merge *merge, struct 
 	process->verdict.label = intern(merge, snapshot ? snapshot : dump, process->verdict.label);
 	if (process->verdict.state == LEAKTRACE_VERDICT_DONE) {
 		read_blocks(judged, snapshot ? snapshot : dump, process->verdict.generation);
-		judged->replaces = process->alone || !listed;
+		judged->replaces = process->alone || lt_process_by_verdict(process);
 		for (size_t i = 0; judged->replaces && i < judged->count; i++)
 			count(kinds, 0, judged->blocks[i].site, judged->blocks[i].size, judged->blocks[i].flags,
 			      lt_sample_bytes(&process->record));

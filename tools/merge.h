@@ -55,6 +55,22 @@ static inline bool lt_process_classified(const struct lt_process *process)
 	       (process->end != LT_END_RUNNING && process->end != LT_END_UNKNOWN && process->allocations == process->frees);
 }
 
+/* The verdict's blocks stand for the process's own list, which is not there, or has fewer of the same. */
+static inline bool lt_process_by_verdict(const struct lt_process *process)
+{
+	const struct leaktrace_process *record = &process->record;
+	bool listed = record->flags & LEAKTRACE_PROCESS_BLOCKS_FINAL && record->blocks_generation;
+
+	return process->verdict.state == LEAKTRACE_VERDICT_DONE &&
+	       (!listed || (process->verdict.trigger == LEAKTRACE_TRIGGER_END && process->verdict.dropped_blocks < record->dropped_blocks));
+}
+
+/* Live blocks that could not be listed. */
+static inline uint64_t lt_process_unlisted(const struct lt_process *process)
+{
+	return lt_process_by_verdict(process) ? process->verdict.dropped_blocks : process->record.dropped_blocks;
+}
+
 /* A process record somewhere in the inputs. */
 struct lt_candidate {
 	struct leaktrace_process record;

@@ -184,7 +184,7 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "inherited_freed_bytes", number(record->inherited_freed_bytes));
 	json_object_set_new(object, "tasks", number(lt_growth_tasks(record)));
 	json_object_set_new(object, "dropped", number(record->dropped_allocations));
-	json_object_set_new(object, "dropped_blocks", number(lt_add(record->dropped_blocks, process->verdict.dropped_blocks)));
+	json_object_set_new(object, "dropped_blocks", number(lt_process_unlisted(process)));
 	json_object_set_new(object, "unknown_frees", number(record->unknown_frees));
 	json_object_set_new(object, "checked_stacks", number(record->checked_stacks));
 	json_object_set_new(object, "wrong_stacks", number(record->wrong_stacks));

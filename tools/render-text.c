@@ -484,7 +484,7 @@ static void render_missing(const struct lt_report *report, FILE *out)
 			continue;
 		lost += process->lost_stacks;
 		dropped = lt_add(dropped, record->dropped_allocations);
-		unlisted = lt_add(unlisted, lt_add(record->dropped_blocks, process->verdict.dropped_blocks));
+		unlisted = lt_add(unlisted, lt_process_unlisted(process));
 		events = lt_add(events, record->dropped_events);
 		full += record->flags & LEAKTRACE_PROCESS_FULL ? 1 : 0;
 		no_stacks += record->flags & LEAKTRACE_PROCESS_NATIVE_STACKS ? 0 : 1;

@@ -19,8 +19,9 @@
 #include <string.h>
 
 #define CHUNKS 4096
-#define BATCH_SMALL (UINT64_C(32) << 10)  /* a chunk that does not fit into a segment leaves its rest unused */
-#define BATCH_LARGE (UINT64_C(256) << 10) /* for lists beyond 1 MiB, or their chunks would be too many */
+/* A chunk that does not fit into a segment leaves its rest unused: so with its header it is a part of one. */
+#define BATCH_SMALL ((UINT64_C(32) << 10) - sizeof(struct leaktrace_chunk))
+#define BATCH_LARGE ((UINT64_C(256) << 10) - sizeof(struct leaktrace_chunk)) /* for lists beyond 1 MiB, or they would be too many */
 
 struct list {
 	struct leaktrace_chunk *chunks[CHUNKS];
@@ -109,7 +110,13 @@ static bool make_lists(unsigned set)
 	return true;
 }
 
-void lt_blocks_write(bool final, bool patient)
+uint64_t lt_blocks_room(void)
+{
+	uint64_t bytes = lt_load_relaxed(&lt_process->live_blocks) * sizeof(struct leaktrace_block);
+	return bytes + bytes / 64 + 65536;
+}
+
+void lt_blocks_write(bool final, bool patient, bool listed)
 {
 	struct leaktrace_process *process = lt_process;
 	uint64_t all = ~UINT64_C(0), before;
@@ -124,7 +131,10 @@ void lt_blocks_write(bool final, bool patient)
 		goto out;
 	w.blocks = lists[set][0];
 	w.left = process->live_blocks;
-	w.dropped += lt_live_visit_own(patient, write_block, &w);
+	if (listed)
+		w.dropped += lt_live_visit_own(patient, write_block, &w);
+	else
+		w.dropped = process->live_blocks;
 	for (uint32_t site = 1; site < held.known; site++) {
 		if (!lt_load_relaxed(&held.sites[site].blocks))
 			continue;

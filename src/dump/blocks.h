@@ -10,9 +10,12 @@
 #include <stdint.h>
 
 /* Writes a new generation of BLOCKS and INHERITED and makes it the valid one when it is complete; the one before last is
- * overwritten. `final`: at the end of the process. `patient`: may wait for locks; false in a signal handler. No lock held;
- * one caller at a time (others return at once). Any thread. */
-void lt_blocks_write(bool final, bool patient);
+ * overwritten. `final`: at the end of the process. `patient`: may wait for locks; false in a signal handler. `listed`: else no BLOCKS,
+ * all count as dropped. No lock held; one caller at a time (others return at once). Any thread. */
+void lt_blocks_write(bool final, bool patient, bool listed);
+
+/* Bytes that a list of all blocks takes, and some more. */
+uint64_t lt_blocks_room(void);
 
 /* In a classifier: those of the blocks that were born in this image, with their kinds, as chunks of `generation`. It becomes
  * nobody's valid list but a verdict's. Returns the number of blocks for which there was no room. */

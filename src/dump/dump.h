@@ -66,7 +66,8 @@ void lt_dump_remove_snapshot(uint32_t number);
 /* Calls visit for each part of the file that is mapped. In a classifier. */
 void lt_dump_visit(void (*visit)(const void *start, size_t size, void *arg), void *arg);
 
-/* Bytes of the file reserved so far. */
+/* Bytes of the file reserved so far, and those that may still come to chunks, if the disk has them. */
 uint64_t lt_dump_bytes(void);
+uint64_t lt_dump_left(void);
 
 #endif

@@ -172,6 +172,11 @@ uint64_t lt_dump_bytes(void)
 	return dump.bytes;
 }
 
+uint64_t lt_dump_left(void)
+{
+	return dump.header && !dump.failed ? dump.max_size - dump.bytes + (uint64_t)(dump.end - dump.next) : 0;
+}
+
 static void fail(const char *why)
 {
 	if (dump.failed)
@@ -187,8 +192,10 @@ static int grow(uint64_t at_least)
 		return -ENOSPC;
 	uint64_t size = dump.bytes < SEGMENT_MAX ? dump.bytes : SEGMENT_MAX;
 	if (size < at_least)
-		size = (at_least + 4095) & ~UINT64_C(4095);
-	if (dump.bytes + size > dump.max_size) {
+		size = at_least;
+	if (dump.bytes + size > dump.max_size) /* the last one takes what is left */
+		size = (dump.max_size - dump.bytes) & ~UINT64_C(4095);
+	if (size < at_least) {
 		fail("max_size is reached");
 		return -EFBIG;
 	}

@@ -38,7 +38,7 @@ static void list_blocks(void)
 	if (lt_process->role != LEAKTRACE_ROLE_FORK || begin < next)
 		return;
 	lt_thread.depth++;
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
 	lt_thread.depth--;
 	int64_t end = lt_sys_clock(CLOCK_MONOTONIC);
 	next = end + (end - begin) * LIST_SHARE;

@@ -337,6 +337,7 @@ static void judge(const struct lt_classification *c, struct leaktrace_verdict *r
 	record->work_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
 	for (unsigned round = 0; round < PAUSE_ROUNDS && !(record->pause_ns = lt_load_relaxed(&c->shared->pause_ns)); round++)
 		lt_sys_wait(SLEEPS + round);
+	lt_dump_trim(); /* who finds the verdict finds the file as it stays */
 	lt_store_release(&record->state, error ? LEAKTRACE_VERDICT_FAILED : LEAKTRACE_VERDICT_DONE); /* pairs with the reader */
 	if (!error && c->replaces)
 		lt_dump_remove_snapshot(c->replaces);
@@ -353,6 +354,8 @@ static struct leaktrace_verdict *open_verdict(const struct lt_classification *c)
 		c->record->classifier_start = verdict.classifier_start;
 		return c->record;
 	}
+	if (c->last) /* nobody writes to the dump any more */
+		lt_dump_trim();
 	if (lt_dump_snapshot(c->snapshot))
 		return NULL;
 	lt_intern_fork_child(false);
@@ -386,6 +389,5 @@ void lt_classifier_run(const struct lt_classification *c)
 	if (!record)
 		leave(1);
 	judge(c, record, first_site);
-	lt_dump_trim();
 	leave(0);
 }

@@ -20,6 +20,7 @@
 #include "base/options.h"
 #include "base/sys.h"
 #include "base/text.h"
+#include "dump/blocks.h"
 #include "dump/dump.h"
 #include "process/process.h"
 #include "process/threads.h"
@@ -79,7 +80,6 @@ static const char *reason(int error)
 	case ENOMEM: return "no classifier: out of memory";
 	case EPERM: return "no classifier: fork is not permitted";
 	case EBUSY: return "no classifier: another one was being started";
-	case EFBIG: return "no classifier: max_size is below what it takes";
 	}
 	return "no classifier: fork failed";
 }
@@ -214,21 +214,18 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 		c.thread_count += lt_threads_guess(pid, tid, c.threads + 1, LT_THREADS_MAX - 1);
 		opened = yama_forbids() && lt_syscall6(SYS_prctl, PR_SET_PTRACER, (long)PR_SET_PTRACER_ANY, 0, 0, 0, 0) == 0;
 	}
-	if (last)
+	if (last && lt_dump_left() >= lt_blocks_room())
 		c.record = announce(&c, LEAKTRACE_VERDICT_RUNNING);
-	else
+	if (!c.record)
 		c.snapshot = ++snapshots;
 	if (trigger == LEAKTRACE_TRIGGER_TASK)
 		c.replaces = last_task_snapshot;
 	if (trigger == LEAKTRACE_TRIGGER_END)
 		c.replaces = exec_snapshot;
-	error = last && !c.record ? -EFBIG : 0;
-	if (!error) {
-		c.stopped = lt_fork_stop_threads();
-		error = clone_helper(&c);
-		lt_fork_resume_threads();
-		lt_store_relaxed(&c.shared->pause_ns, lt_sys_clock(CLOCK_MONOTONIC) - c.begin_ns);
-	}
+	c.stopped = lt_fork_stop_threads();
+	error = clone_helper(&c);
+	lt_fork_resume_threads();
+	lt_store_relaxed(&c.shared->pause_ns, lt_sys_clock(CLOCK_MONOTONIC) - c.begin_ns);
 	if (opened)
 		lt_syscall6(SYS_prctl, PR_SET_PTRACER, 0, 0, 0, 0, 0);
 	if (!error && trigger == LEAKTRACE_TRIGGER_TASK)
@@ -242,6 +239,12 @@ out:
 	lt_unmap(c.shared, 4096);
 	lt_store_release(&busy, 0); /* pairs with the exchange in take_busy */
 	return error;
+}
+
+bool lt_classify_end_due(void)
+{
+	bool judged = judged_task && judged_task == lt_process->tasks && !lt_task_current();
+	return lt_options.verdict && !judged && lt_load_relaxed(&lt_process->live_blocks);
 }
 
 int lt_classify_end(const void *context, bool last)

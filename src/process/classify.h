@@ -11,13 +11,15 @@
 
 /* Starts a classifier. The program stands still for one fork. `context`: in a signal handler, the ucontext_t of what it
  * interrupted; else NULL. `label`: may be NULL. `last`: the image records nothing any more, so the verdict goes into its
- * dump; else into a snapshot file beside it. lt_thread.depth > 0, no lock held, all signals blocked. Returns 0 when a classifier
+ * dump if that has room for it; else into a snapshot file beside it. lt_thread.depth > 0, no lock held, all signals blocked. Returns 0 when a classifier
  * is at work, -ENODATA where there is nothing to do, -errno (with `last`, the reason is in the dump). */
 int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *context, bool last);
 
 /* At the end of the image. Skipped where the end of the worker's only task has been judged. Returns 0 when a classifier is at
- * work in the dump. */
+ * work. */
 int lt_classify_end(const void *context, bool last);
+/* It will be there, if nothing fails. */
+bool lt_classify_end_due(void);
 
 /* From a hook: the same as lt_classify() in the midst of the program's life, with all that it asks for. `snapshot`, the number of
  * the file, may be NULL. */
@@ -44,7 +46,7 @@ struct lt_classification {
 	uint32_t replaces; /* number of an older snapshot that this one makes superfluous; 0: none */
 	int64_t begin_ns;  /* CLOCK_MONOTONIC: since when the program stands still */
 	int64_t time_ns;   /* CLOCK_REALTIME */
-	struct leaktrace_verdict *record; /* in the dump; NULL unless `last` */
+	struct leaktrace_verdict *record; /* in the dump; NULL: in a snapshot file */
 	struct lt_scan_thread *threads;
 	unsigned thread_count;
 	unsigned unstopped;   /* of these */

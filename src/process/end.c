@@ -36,7 +36,9 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 		lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
 		lt_request_leave(lt_sys_getpid());
 		lt_events_settle(patient);
-		lt_blocks_write(true, patient);
+		/* Two lists with the same blocks, and the verdict's says more. */
+		bool listed = kind == LEAKTRACE_END_EXEC || !lt_classify_end_due() || lt_dump_left() >= 2 * lt_blocks_room();
+		lt_blocks_write(true, patient, listed);
 		if (lt_syscall6(SYS_getrusage, RUSAGE_SELF, (long)&usage, 0, 0, 0, 0) == 0)
 			lt_process->max_rss = (uint64_t)usage.ru_maxrss * 1024;
 		lt_process->end_ns = lt_sys_clock(CLOCK_REALTIME);
@@ -45,6 +47,8 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 		if (last)
 			lt_store_relaxed(&lt_state, LT_OFF), lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] = 0;
 		int error = lt_classify_end(context, last);
+		if (error && !listed)
+			lt_blocks_write(true, patient, true);
 		lt_store_release(&lt_process->end_kind, (uint32_t)kind); /* pairs with the reader of the file */
 		if (last && error)
 			lt_dump_trim();

@@ -53,7 +53,7 @@ flat() { # usage: flat NAME OPERATIONS THREADS
 	same "$1: dropped" 0 "$(value "$work/out" last dropped)"
 }
 flat one-thread 2000000 1
-flat four-threads 1000000 4
+flat four-threads 500000 4
 
 # A new stack each time: the file stops at max_size, and so do the tables beside it.
 options=max_size=2m
@@ -65,5 +65,49 @@ holds "full: file" between 1 "$(value "$work/out" last file)" 2097152
 at_10=$(value "$work/out" 100000 memory)
 holds "full: $at_10 bytes of memory, then $(value "$work/out" last memory)" between 1 "$(value "$work/out" last memory)" "$at_10"
 holds "full: dropped" between 900000 "$(value "$work/out" last dropped)" 1000000
+report full
+fact full "full: dropped is in the report" "one(\"master\").dropped == $(value "$work/out" last dropped)"
+"$tool" report "$work/full" >"$work/text"
+holds "full: text" grep -q '^Missing: 1 dump reached max_size' "$work/text"
+holds "full: text, dropped" grep -q '^Missing: [0-9,]* allocations that could not be recorded$' "$work/text"
+
+# No file beyond: dumps, nor snapshots.
+keeps_to() { # usage: keeps_to NAME BYTES
+	for file in "$work/$1"/*.lt?; do
+		holds "$1: ${file##*.} keeps to $2" [ "$(wc -c <"$file")" -le "$2" ]
+	done
+}
+keeps_to full 2097152
+
+# What was recorded before is judged, though the dump has no room for it.
+options=max_size=1m
+run trace no-room "$many" 60000 0 60000 1
+options=
+judged no-room
+keeps_to no-room 1048576
+fact no-room "no room: judged" 'one("master") | .classified and .dropped_blocks == 0 and .live_blocks > 1000 and .dropped > 50000'
+fact no-room "no room: kinds" '.totals.unknown.blocks == 0 and .totals.reachable.blocks == one("master").live_blocks'
+
+# Room for one list of blocks and not for two: it is the verdict's. Room for none: what fits, in a file of its own.
+for room in 6 3; do
+	options=max_size=${room}m
+	run trace "list-$room" "$many" 200000 1000 100000 1
+	options=
+	same "list-$room: status" 0 "$status"
+	judged "list-$room"
+	keeps_to "list-$room" $((room * 1048576))
+	"$tool" report --blocks --format=csv "$work/list-$room" 2>/dev/null >"$work/rows"
+	rows=$(($(wc -l <"$work/rows") - 1))
+	fact "list-$room" "list-$room: $rows rows, and the others are missing" "one(\"master\") | .classified and .live_blocks - .dropped_blocks == $rows"
+	fact "list-$room" "list-$room: those have kinds" ".totals.reachable.blocks == $rows and .totals.unknown.blocks == one(\"master\").dropped_blocks"
+	rm -f "$work/merged.ltd"
+	"$tool" merge -o "$work/merged.ltd" "$work/list-$room"
+	report merged.ltd
+	same "list-$room: merged" "$(jq -cS '.totals, .processes[0].dropped_blocks' "$work/list-$room.json")" \
+		"$(jq -cS '.totals, .processes[0].dropped_blocks' "$work/merged.ltd.json")"
+done
+fact list-6 "list-6: all" 'one("master").dropped_blocks == 0'
+fact list-3 "list-3: most" 'one("master").dropped_blocks | . > 0 and . < 20000'
+same "list-6: one file" 1 "$(find "$work/list-6" -name '*.lt?' | wc -l)"
 
 finish

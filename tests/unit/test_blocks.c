@@ -70,7 +70,7 @@ static void list_is_of_the_blocks_that_live(void **state)
 		insert_block(i, site);
 	for (uintptr_t i = 0; i < 100; i += 2)
 		remove_block(i);
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
 	struct view view = view_of(*state);
 	assert_int_equal(view.header.process.blocks_generation, 1);
 	assert_int_equal(view.header.process.dropped_blocks, 0);
@@ -94,9 +94,9 @@ static void list_is_of_the_blocks_that_live(void **state)
 static void list_is_final_only_when_it_is_the_last(void **state)
 {
 	insert_block(0, lt_intern_site(1, 0, 0, 0));
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
 	assert_false(lt_process->flags & LEAKTRACE_PROCESS_BLOCKS_FINAL);
-	lt_blocks_write(true, true);
+	lt_blocks_write(true, true, true);
 	assert_true(lt_process->flags & LEAKTRACE_PROCESS_BLOCKS_FINAL);
 	assert_int_equal(lt_process->blocks_generation, 2);
 }
@@ -109,7 +109,7 @@ static void each_writing_is_a_new_generation(void **state)
 		uint64_t bytes;
 
 		insert_block(generation, site);
-		lt_blocks_write(false, true);
+		lt_blocks_write(false, true, true);
 		struct view view = view_of(*state);
 		assert_int_equal(view.header.process.blocks_generation, generation);
 		assert_int_equal(listed(&view, &bytes), generation);
@@ -124,11 +124,11 @@ static void shorter_list_hides_the_rest_of_the_one_before_last(void **state)
 
 	for (uintptr_t i = 0; i < MOST; i++)
 		insert_block(i, site);
-	lt_blocks_write(false, true);
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
+	lt_blocks_write(false, true, true);
 	for (uintptr_t i = 3; i < MOST; i++)
 		remove_block(i);
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
 	struct view view = view_of(*state);
 	assert_int_equal(listed(&view, &bytes), 3);
 	assert_int_equal(bytes, 100 + 101 + 102);
@@ -140,9 +140,9 @@ static void empty_list_is_a_generation_too(void **state)
 	uint64_t bytes;
 
 	insert_block(0, lt_intern_site(1, 0, 0, 0));
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
 	remove_block(0);
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
 	struct view view = view_of(*state);
 	assert_int_equal(view.header.process.blocks_generation, 2);
 	assert_int_equal(listed(&view, &bytes), 0);
@@ -155,11 +155,11 @@ static void repeated_lists_need_the_room_of_two(void **state)
 
 	for (uintptr_t i = 0; i < MOST; i++)
 		insert_block(i, site);
-	lt_blocks_write(false, true);
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
+	lt_blocks_write(false, true, true);
 	struct view before = view_of(*state);
 	for (unsigned i = 0; i < 20; i++)
-		lt_blocks_write(false, true);
+		lt_blocks_write(false, true, true);
 	struct view after = view_of(*state);
 	view_free(&before);
 	view_free(&after);
@@ -187,7 +187,7 @@ static void expect_inherited_sums(struct tracer *tracer, bool prepared)
 	remove_block(0);
 	lt_blocks_inherited_free(first, 1, 100);
 	insert_block(10, lt_intern_site(1, 0, 0, 0));
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
 	struct view view = view_of(tracer);
 	assert_int_equal(view_count(&view, LEAKTRACE_CHUNK_BLOCKS), 1);
 	VIEW_EACH(&view, LEAKTRACE_CHUNK_INHERITED, chunk) {
@@ -224,7 +224,7 @@ static void blocks_that_do_not_fit_are_counted(void **state)
 	tracer_fill();
 	for (uintptr_t i = 0; i < MOST; i++)
 		insert_block(i, site);
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
 	struct view view = view_of(*state);
 	assert_int_equal(view.header.process.dropped_blocks, MOST);
 	assert_int_equal(listed(&view, &bytes), 0);
@@ -238,12 +238,12 @@ static void list_that_fits_in_part_counts_the_rest(void **state)
 
 	for (uintptr_t i = 0; i < 1000; i++)
 		insert_block(i, site);
-	lt_blocks_write(false, true); /* room for one list of this length */
+	lt_blocks_write(false, true, true); /* room for one list of this length */
 	tracer_fill();
 	for (uintptr_t i = 1000; i < MOST; i++)
 		insert_block(i, site);
-	lt_blocks_write(false, true);
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
+	lt_blocks_write(false, true, true);
 	struct view view = view_of(*state);
 	count = listed(&view, &bytes);
 	assert_true(count >= 1000 && count < MOST);
@@ -254,7 +254,7 @@ static void list_that_fits_in_part_counts_the_rest(void **state)
 static void no_dump_no_list(void **state)
 {
 	lt_dump_fork_child(false);
-	lt_blocks_write(true, true);
+	lt_blocks_write(true, true, true);
 	assert_int_equal(lt_process->blocks_generation, 0);
 }
 
@@ -270,10 +270,10 @@ static void one_list_is_complete_at_any_instant(void **state)
 		insert_block(i, site);
 		wanted += 100 + i;
 	}
-	lt_blocks_write(false, true);
+	lt_blocks_write(false, true, true);
 	pid_t pid = fork();
 	while (!pid)
-		lt_blocks_write(false, true);
+		lt_blocks_write(false, true, true);
 	for (unsigned reading = 0; reading < 5000 && (judged < 20 || generation < 10); reading++) {
 		if (!view_read(&view, tracer->path) || !view_read(&again, tracer->path))
 			abort();
