@@ -27,6 +27,7 @@ struct entry {
 
 struct lt_kinds {
 	bool merged;
+	const struct lt_fold *fold;
 	size_t process_count;
 	struct judged *judged;
 	struct entry *sums;
@@ -55,7 +56,7 @@ static void add_block(struct lt_split *split, unsigned part, uint64_t size, uint
 
 static void count(struct lt_kinds *kinds, uint32_t local, uint32_t site, uint64_t size, uint32_t flags, uint64_t sample_bytes)
 {
-	uint64_t key = (uint64_t)local << 32 | site;
+	uint64_t key = (uint64_t)local << 32 | lt_fold_site(kinds->fold, site);
 	enum lt_kind kind = lt_verdict_kind(flags);
 	struct entry *entry;
 
@@ -139,7 +140,7 @@ static void count_list(struct lt_kinds *kinds, struct lt_merge *merge, const str
 	}
 }
 
-struct lt_kinds *lt_kinds_new(struct lt_merge *merge, const struct lt_source *source, struct lt_dump *dump)
+struct lt_kinds *lt_kinds_new(struct lt_merge *merge, const struct lt_source *source, struct lt_dump *dump, const struct lt_fold *fold)
 {
 	struct lt_kinds *kinds;
 	bool any = false;
@@ -151,6 +152,7 @@ struct lt_kinds *lt_kinds_new(struct lt_merge *merge, const struct lt_source *so
 		return NULL;
 	kinds = lt_xcalloc(1, sizeof *kinds);
 	kinds->merged = dump->header.flags & LEAKTRACE_HEADER_MERGED;
+	kinds->fold = fold;
 	kinds->process_count = source->process_count;
 	kinds->judged = lt_xcalloc(source->process_count, sizeof *kinds->judged);
 	for (size_t i = 0; i < source->process_count; i++) {

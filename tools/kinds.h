@@ -5,6 +5,7 @@
 #ifndef LT_KINDS_H
 #define LT_KINDS_H
 
+#include "fold.h"
 #include "merge-internal.h"
 #include "merge.h"
 #include "reader.h"
@@ -12,11 +13,12 @@
 struct lt_kinds;
 
 /* Reads what counts: of a merged file the kinds in its blocks, else the blocks of the verdict, from the dump or from a snapshot.
- * NULL if no process has a verdict or samples. The notes of a verdict in a snapshot are interned here. */
-struct lt_kinds *lt_kinds_new(struct lt_merge *merge, const struct lt_source *source, struct lt_dump *dump);
+ * NULL if no process has a verdict or samples. The notes of a verdict in a snapshot are interned here. `fold` is the dump's, and must
+ * stay as long. */
+struct lt_kinds *lt_kinds_new(struct lt_merge *merge, const struct lt_source *source, struct lt_dump *dump, const struct lt_fold *fold);
 void lt_kinds_free(struct lt_kinds *kinds);
 
-/* NULL: nothing is known of the site. */
+/* NULL: nothing is known of the site, which is lt_fold_site()'s. */
 const struct lt_split *lt_kinds_split(const struct lt_kinds *kinds, uint32_t local, uint32_t site);
 
 /* Flags for a block of the dump's list. */

@@ -10,6 +10,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "fold.h"
 #include "kinds.h"
 #include "merge-internal.h"
 #include "merge.h"
@@ -23,6 +24,7 @@ struct loader {
 	const struct lt_sink *sink;
 	uint32_t *strings; /* by slot: number + 1, 0 not yet looked up */
 	uint32_t *modules, *frames, *rframes;
+	struct lt_fold *fold;
 	struct lt_kinds *kinds;
 	uint64_t module_end, frame_end, rframe_end;
 	uint64_t bad_strings, bad_frames, bad_rframes, bad_sites, strangers;
@@ -219,6 +221,7 @@ static void load_blocks(struct loader *loader)
 		for (size_t i = 0; i < count; i++) {
 			struct leaktrace_block block = judged[i];
 
+			block.site = lt_fold_site(loader->fold, block.site);
 			block.process = owner(loader, 0);
 			if (block.process != LT_NO_PROCESS)
 				loader->sink->block(loader->sink->data, &block);
@@ -233,6 +236,7 @@ static void load_blocks(struct loader *loader)
 
 			lt_chunk_record(chunk, i, &block, sizeof block);
 			block.flags = lt_kinds_flags(loader->kinds, local_of(loader, block.process), &block);
+			block.site = lt_fold_site(loader->fold, block.site);
 			block.process = owner(loader, block.process);
 			if (block.process != LT_NO_PROCESS && current(loader, chunk, block.process))
 				loader->sink->block(loader->sink->data, &block);
@@ -367,7 +371,11 @@ static int load_source(struct lt_merge *merge, struct lt_source *source, unsigne
 	loader.frames = lt_xcalloc(loader.frame_end, sizeof *loader.frames);
 	loader.rframes = lt_xcalloc(loader.rframe_end, sizeof *loader.rframes);
 	load_processes(&loader);
-	loader.kinds = parts & LT_PART(LEAKTRACE_CHUNK_SITES) ? lt_kinds_new(merge, source, loader.dump) : NULL;
+	if (parts & LT_PART(LEAKTRACE_CHUNK_SITES)) {
+		if (source->process_count == 1 && source->processes[0] != LT_NO_PROCESS)
+			loader.fold = lt_fold_new(loader.dump, &merge->processes[source->processes[0]].record);
+		loader.kinds = lt_kinds_new(merge, source, loader.dump, loader.fold);
+	}
 	load_modules(&loader);
 	load_frames(&loader);
 	load_rframes(&loader);
@@ -381,6 +389,7 @@ static int load_source(struct lt_merge *merge, struct lt_source *source, unsigne
 	if (sink->end)
 		sink->end(sink->data);
 	lt_kinds_free(loader.kinds);
+	lt_fold_free(loader.fold);
 	free(loader.strings);
 	free(loader.modules);
 	free(loader.frames);

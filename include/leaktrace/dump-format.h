@@ -29,6 +29,7 @@
  *        recording_since_ns, LEAKTRACE_EVENT_START, LEAKTRACE_EVENT_STOP.
  *   1.3  option check: checked_stacks, wrong_stacks, checked_r_stacks, wrong_r_stacks of a process. The tracer's own memory:
  *        tracer_bytes at any time (before: at the end), tracer_peak_bytes, dump_bytes; of a verdict classifier_bytes.
+ *   1.4  several records of one site, of which only the sums count: see struct leaktrace_site.
  */
 #ifndef LEAKTRACE_DUMP_FORMAT_H
 #define LEAKTRACE_DUMP_FORMAT_H
@@ -39,7 +40,7 @@
 
 #define LEAKTRACE_DUMP_MAGIC "LEAKTRC\n"
 #define LEAKTRACE_DUMP_MAJOR 1
-#define LEAKTRACE_DUMP_MINOR 3
+#define LEAKTRACE_DUMP_MINOR 4
 #define LEAKTRACE_DUMP_ENDIAN 0x01020304u
 #define LEAKTRACE_DUMP_SUFFIX ".ltd"
 #define LEAKTRACE_SNAPSHOT_SUFFIX ".lts"
@@ -232,11 +233,15 @@ enum leaktrace_site_flag {
 	LEAKTRACE_SITE_R_HEAP = 1u << 0, /* taken by R's own allocator: pages of small nodes, large vectors */
 	LEAKTRACE_SITE_CUT = 1u << 1,    /* the native stack was cut at option depth: frames towards main are missing */
 	LEAKTRACE_SITE_R_CUT = 1u << 2,  /* likewise the R stack */
-	LEAKTRACE_SITE_BUSY = 1u << 31,  /* the writer is changing epoch[]: after a kill they may be one block apart */
+	LEAKTRACE_SITE_BUSY = 1u << 31,  /* one of several writers is changing it: after a kill its figures may be one block apart */
 };
 
 /* An allocation site: one (native stack, R stack) of one process, with its counters. realloc counts as a free and an
  * allocation, as in Valgrind.
+ * In the dump of an image with several threads there may be several records with the same `native` and `r`, one for each of some
+ * threads. Their sum is the site; a single one's figures may be negative, as numbers modulo 2^64, for a thread counts what it frees in a
+ * record of its own. (Of peak_* that is the sum of what is live at the peak in each; of epoch[], when they have the same width.) A site
+ * has any of their ids.
  * live blocks = allocations - frees, live bytes = allocated_bytes - freed_bytes.
  * live at the process's peak: peak_blocks, peak_bytes if peak_seen == process.peak_seq, else the present live figures.
  * Live by birth: blocks born outside any task are in startup_*, those of task t (from 1) in epoch[(t-1) >> epoch_shift].
@@ -244,7 +249,7 @@ enum leaktrace_site_flag {
  * in all of these; `sampled` and variance_* are 0 in others. */
 struct leaktrace_site {
 	uint32_t id;
-	uint32_t process; /* merged files only */
+	uint32_t process; /* merged files; in others whose record it is, if not the same in all of them: there may be several of a site */
 	uint32_t native;  /* node of the innermost frame: the return address into the caller of malloc */
 	uint32_t r;       /* node of the innermost R call; 0: none */
 	uint32_t flags;   /* enum leaktrace_site_flag */

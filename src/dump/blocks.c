@@ -40,7 +40,8 @@ struct writing {
 	uint32_t first_site;
 };
 
-/* By ancestors' site id; and before a fork also by ours, for the child. */
+/* By ancestors' site id; and before a fork also by ours, for the child. `site` in them is the first id of the same stacks, where the
+ * figures of all are. */
 static struct {
 	struct leaktrace_inherited *sites;
 	uint32_t room;
@@ -201,11 +202,12 @@ void lt_blocks_fork_prepare(void)
 		return;
 	for (uint32_t id = first; id < next; id++) {
 		const struct leaktrace_site *site = lt_site(id);
-		held.sites[id] = (struct leaktrace_inherited){ 0 };
+		held.sites[id] = (struct leaktrace_inherited){ .site = id };
 		if (!site)
 			continue;
-		held.sites[id].blocks = site->allocations - site->frees;
-		held.sites[id].bytes = site->allocated_bytes - site->freed_bytes;
+		uint32_t sum = held.sites[id].site = lt_site_first_of(id);
+		held.sites[sum].blocks += site->allocations - site->frees;
+		held.sites[sum].bytes += site->allocated_bytes - site->freed_bytes;
 	}
 	held.prepared = next;
 }
@@ -229,6 +231,7 @@ void lt_blocks_inherited_free(uint32_t site, uint64_t blocks, uint64_t bytes)
 {
 	if (site >= held.known)
 		return;
+	site = held.sites[site].site;
 	lt_sub_relaxed(&held.sites[site].blocks, blocks);
 	lt_sub_relaxed(&held.sites[site].bytes, bytes);
 }
@@ -250,7 +253,8 @@ void lt_blocks_fork_child(bool prepared)
 		held.known = first;
 	} else if (first > 1 && make_room(first)) {
 		held.known = first;
-		memset(held.sites, 0, first * sizeof *held.sites);
+		for (uint32_t id = 0; id < first; id++)
+			held.sites[id] = (struct leaktrace_inherited){ .site = id };
 		lt_live_visit(true, count_held, NULL);
 	}
 	held.prepared = 0;

@@ -10,6 +10,7 @@
 #include "base/sys.h"
 #include "hooks/real.h"
 #include "trace/recording.h"
+#include "trace/shared.h"
 #include "trace/sample.h"
 #include <malloc.h>
 #include <stdlib.h>
@@ -99,10 +100,7 @@ static __attribute__((noinline)) void free_with_care(void *block)
 		return;
 	if (lt_recording()) {
 		lt_thread.depth++;
-		if (lt_likely(lt_alive[LT_PLAIN] && !lt_single_threaded()) && lt_likely(lt_recording_shared_free(block))) {
-		} else {
-			lt_record_free(block);
-		}
+		lt_record_free(block);
 		lt_thread.depth--;
 	}
 	lt_thread.depth++;
@@ -137,7 +135,7 @@ static lt_always_inline void free_exactly(void *block, bool quiet)
 		return;
 	}
 	lt_recording_enter();
-	if (lt_unlikely(!lt_live_take((uintptr_t)block, &key, &value, true))) {
+	if (lt_unlikely(!lt_live_take((uintptr_t)block, &key, &value, LT_LIVE_ALONE))) {
 		free_unknown(block);
 		return;
 	}
@@ -164,6 +162,113 @@ static __attribute__((noinline)) JUMP_ON void exact_free(void *block)
 static __attribute__((noinline)) JUMP_ON void exact_free_of_others(void *block)
 {
 	free_exactly(block, false);
+}
+
+/* Exact recording, of one of several threads. */
+static __attribute__((noinline)) JUMP_ON void *shared_malloc(size_t size)
+{
+	const uintptr_t *hook = HOOK;
+	if (lt_unlikely(lt_thread.inside_tracer))
+		return nested_malloc(size);
+	lt_thread.depth = 1;
+	void *block = lt_real.malloc(size);
+	if (lt_unlikely(!block)) {
+		lt_thread.depth = 0;
+		return NULL;
+	}
+	struct lt_slot *slot = lt_gate_enter_own();
+	if (lt_unlikely(!slot))
+		return lt_recording_alloc_with_care(size, block);
+	const struct lt_shape *shape = lt_shared_expected(slot, hook);
+	if (lt_unlikely(!shape))
+		return lt_shared_find_site(size, block);
+	struct leaktrace_site *site = shape->site;
+	if (lt_unlikely(!lt_shared_put(block, size, site)))
+		return lt_shared_insert(size, block, site);
+	if (lt_unlikely(!count_alloc_own(slot, site, size, lt_task_current())))
+		return lt_shared_count(size, block, site);
+	if (lt_unlikely(slot->allocations < 0))
+		return lt_shared_come_in(size, block, site);
+	return lt_shared_end(slot, block);
+}
+
+/* It is not counted in a record of this thread's. */
+static __attribute__((noinline)) void free_elsewhere(void *block, uint64_t key, uint64_t value)
+{
+	lt_shared_count_free(block, key, value);
+	lt_gate_leave_own(lt_thread.slot);
+	lt_real.free(block);
+	lt_thread.depth = 0;
+}
+
+static __attribute__((noinline)) void free_and_come_in(void *block)
+{
+	lt_count_come_in(lt_thread.slot);
+	lt_gate_leave_own(lt_thread.slot);
+	lt_real.free(block);
+	lt_thread.depth = 0;
+}
+
+/* It has no entry, or the lock is another thread's just now; and: the slot is shut. */
+static __attribute__((noinline)) void free_from_inside(void *block)
+{
+	lt_gate_leave_own(lt_thread.slot);
+	lt_thread.depth = 0;
+	free_with_care(block);
+}
+
+static __attribute__((noinline)) void free_from_outside(void *block)
+{
+	lt_thread.depth = 0;
+	free_with_care(block);
+}
+
+/* Likewise. */
+static lt_always_inline void free_shared(void *block, bool quiet)
+{
+	uint64_t key, value;
+	if (lt_unlikely(!block))
+		return;
+	if (lt_unlikely(lt_thread.inside_tracer)) {
+		free_with_care(block);
+		return;
+	}
+	lt_thread.depth = 1;
+	struct lt_slot *slot = lt_gate_enter_own();
+	if (lt_unlikely(!slot)) {
+		free_from_outside(block);
+		return;
+	}
+	if (lt_unlikely(!lt_live_take((uintptr_t)block, &key, &value, LT_LIVE_TRY))) {
+		free_from_inside(block);
+		return;
+	}
+	if (lt_unlikely(!lt_shared_count_own_free(slot, block, key, value))) {
+		free_elsewhere(block, key, value);
+		return;
+	}
+	if (lt_unlikely(slot->frees < 0)) {
+		free_and_come_in(block);
+		return;
+	}
+	lt_gate_leave_own(slot);
+	if (quiet) {
+		lt_thread.depth = 0;
+		lt_real.free(block);
+		return;
+	}
+	lt_real.free(block);
+	lt_thread.depth = 0;
+}
+
+static __attribute__((noinline)) JUMP_ON void shared_free(void *block)
+{
+	free_shared(block, true);
+}
+
+static __attribute__((noinline)) JUMP_ON void shared_free_of_others(void *block)
+{
+	free_shared(block, false);
 }
 
 /* A block of the bootstrap arena moves to the real heap. */
@@ -344,6 +449,15 @@ void lt_hooks_switch(void)
 	}
 	lt_store_relaxed(&hooks.realloc, active ? exact_realloc : on ? dormant_realloc : real_realloc);
 	lt_store_relaxed(&hooks.free, active ? (lt_real_is_libc() ? exact_free : exact_free_of_others) : on ? dormant_free : real_free);
+}
+
+void lt_hooks_share(void)
+{
+	void *(*alloc)(size_t) = exact_malloc;
+	void (*release)(void *) = exact_free, (*release_of_others)(void *) = exact_free_of_others;
+	__atomic_compare_exchange_n(&hooks.malloc, &alloc, shared_malloc, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	__atomic_compare_exchange_n(&hooks.free, &release, shared_free, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+	__atomic_compare_exchange_n(&hooks.free, &release_of_others, shared_free_of_others, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
 }
 
 #define JUMP EXPORT JUMP_ON

@@ -31,6 +31,7 @@ static unsigned unload_number; /* of all that ever began */
 
 static void keep(void **real, void *found, unsigned number)
 {
+	lt_thread.depth++;
 	lt_gate_enter();
 	if (!lt_lock_until(&kept_lock, 0)) {
 		if (!unloads && unload_number == number && !*real && kept_count < OPERATORS) {
@@ -40,10 +41,12 @@ static void keep(void **real, void *found, unsigned number)
 		lt_unlock(&kept_lock);
 	}
 	lt_gate_leave();
+	lt_thread.depth--;
 }
 
 void lt_cxx_unload_begin(void)
 {
+	lt_thread.depth++;
 	lt_gate_enter();
 	int error = lt_lock_until(&kept_lock, lt_sys_clock(CLOCK_MONOTONIC) + LOCK_NS);
 	lt_add_relaxed(&unloads, 1);
@@ -55,6 +58,7 @@ void lt_cxx_unload_begin(void)
 		lt_unlock(&kept_lock);
 	}
 	lt_gate_leave();
+	lt_thread.depth--;
 }
 
 void lt_cxx_unload_end(void)

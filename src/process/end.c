@@ -13,6 +13,7 @@
 #include "process/classify.h"
 #include "process/process.h"
 #include "process/request.h"
+#include "trace/counters.h"
 #include "trace/record.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -44,8 +45,12 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 		lt_process->end_ns = lt_sys_clock(CLOCK_REALTIME);
 		lt_process->end_code = code;
 		bool last = kind != LEAKTRACE_END_EXEC; /* exec may fail */
-		if (last)
-			lt_store_relaxed(&lt_state, LT_OFF), lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] = 0;
+		if (last) {
+			lt_store_relaxed(&lt_state, LT_OFF);
+			lt_alive[LT_OPEN] = 0;
+			lt_record_settle();
+			lt_count_settle();
+		}
 		int error = lt_classify_end(context, last);
 		if (error && !listed)
 			lt_blocks_write(true, patient, true);

@@ -123,7 +123,8 @@ static void child(bool safe, bool interrupted)
 	lt_signals_fork_child();
 	if (lt_start_dump(&key, &key, LEAKTRACE_ROLE_FORK)) {
 		lt_store_relaxed(&lt_state, LT_OFF);
-		lt_alive[LT_PLAIN] = lt_alive[LT_OPEN] = 0;
+		lt_alive[LT_OPEN] = 0;
+		lt_record_settle();
 		lt_hooks_switch();
 		return;
 	}
@@ -142,7 +143,7 @@ static void child(bool safe, bool interrupted)
 /* This thread is in the tracer below a signal handler: its own entry into a hook is the first. */
 static bool interrupted(void)
 {
-	return lt_thread.depth > 1 || lt_thread.gate;
+	return lt_thread.depth > 1 || lt_gate_is_inside();
 }
 
 void lt_fork_child_unseen(bool last)

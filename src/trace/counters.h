@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * The counters of sites and of the process, in the mapped dump. Each is right at any moment; two of them may be one operation
- * apart. The only thread there is adds to them with plain instructions, of which no signal handler sees a half; one of several
- * has the site's spin bit (in `flags`) while it does.
+ * apart. The only thread there is adds to them with plain instructions, of which no signal handler sees a half. So does one of
+ * several in records of its own; for others see shared.h.
  *
  * Live at the peak: process.peak_seq grows whenever live_bytes passes its highest value. A site that is about to change and
  * last changed under an older peak_seq was, at that peak, as it is now: so it notes its present figures first. If this very
  * change makes the new peak, it notes the figures after it. The reader takes the noted ones where peak_seen is the process's
  * peak_seq, the present ones elsewhere: no site is visited at a peak.
- *
- * process.live_blocks and live_bytes would be one cache line for all threads. So where there are several, a stripe of threads
- * keeps up to 4 KiB and 32 blocks back, and a peak is found when they come in: up to 64 KiB off (16 stripes).
  *
  * Live by birth: 8 epochs of 2^epoch_shift tasks; when a task falls behind the last epoch, the site's pairs of epochs are added
  * up and the width doubles.
@@ -26,29 +23,28 @@
 
 void lt_count_widen(struct leaktrace_site *site, uint32_t task);
 
-/* For one of several threads. True: it made a new peak. */
-bool lt_count_striped(int64_t blocks, int64_t bytes);
-
-/* Brings process.live_blocks and live_bytes up to date. With the gate closed, or at the end. */
+/* Brings process.live_blocks and live_bytes up to date. Any context. */
 void lt_count_settle(void);
 
 /* By how much they lag. */
 void lt_count_pending(int64_t *blocks, int64_t *bytes);
 
-/* The site's record is this thread's until unlock_site(): always, if it is the only one. */
-static inline void lock_site(struct leaktrace_site *site, bool alone)
+/* Room for so much more is left again; what was counted before comes in if it is much. True: it made a new peak. By the slot's thread. */
+bool lt_count_come_in(struct lt_slot *slot);
+
+/* Blocks live in the process: at once, by any thread. True: it made a new peak. */
+bool lt_count_live(int64_t blocks, int64_t bytes);
+
+/* For one of several threads: the record that it is to change in place of `site`, of the same stacks, until lt_site_end(). */
+struct leaktrace_site *lt_site_begin(struct leaktrace_site *site, bool *locked);
+static inline void lt_site_end(struct leaktrace_site *site, bool locked)
 {
-	if (lt_likely(alone))
-		return;
-	for (unsigned round = 0; __atomic_fetch_or(&site->flags, LEAKTRACE_SITE_BUSY, __ATOMIC_ACQUIRE) & LEAKTRACE_SITE_BUSY;) /* pairs with unlock_site */
-		lt_sys_wait(round++);
+	if (locked)
+		lt_store_release(&site->flags, site->flags & ~LEAKTRACE_SITE_BUSY); /* pairs with lt_site_begin */
 }
 
-static inline void unlock_site(struct leaktrace_site *site, bool alone)
-{
-	if (!alone)
-		lt_store_release(&site->flags, site->flags & ~LEAKTRACE_SITE_BUSY); /* pairs with lock_site */
-}
+/* Start, and in a fork child: nothing is counted. */
+void lt_count_begin(void);
 
 static inline void count_birth(struct leaktrace_site *site, uint32_t task, int64_t blocks, int64_t bytes)
 {
@@ -81,31 +77,9 @@ static lt_always_inline void note_peak_before(struct leaktrace_site *site)
 		note_peak(site, seq);
 }
 
-static lt_always_inline void count_alloc(struct leaktrace_site *site, size_t size, uint32_t task, bool alone)
+/* An allocation at a site whose record is this thread's. False: nothing was done, for the epochs must be widened first. */
+static lt_always_inline bool count_alloc_at(struct leaktrace_site *site, size_t size, uint32_t task)
 {
-	struct leaktrace_process *process = lt_process;
-	lock_site(site, alone);
-	note_peak_before(site);
-	site->allocated_bytes += size;
-	site->allocations++;
-	count_birth(site, task, 1, (int64_t)size);
-	if (lt_likely(alone)) {
-		process->live_blocks++;
-		uint64_t live = process->live_bytes += size;
-		if (lt_unlikely(live > process->peak_live_bytes)) {
-			process->peak_live_bytes = live;
-			note_peak(site, ++process->peak_seq);
-		}
-	} else if (lt_count_striped(1, (int64_t)size)) {
-		note_peak(site, lt_load_relaxed(&process->peak_seq));
-	}
-	unlock_site(site, alone);
-}
-
-/* The same, by the only thread there is. False: nothing was done, for the epochs must be widened first. */
-static lt_always_inline bool count_alloc_alone(struct leaktrace_site *site, size_t size, uint32_t task)
-{
-	struct leaktrace_process *process = lt_process;
 	if (lt_unlikely(task)) {
 		uint32_t epoch = (task - 1) >> site->epoch_shift;
 		if (lt_unlikely(epoch >= LEAKTRACE_EPOCHS))
@@ -120,47 +94,13 @@ static lt_always_inline bool count_alloc_alone(struct leaktrace_site *site, size
 	lt_signal_fence(); /* or gcc keeps in registers what only the rare case needs */
 	site->allocations++;
 	site->allocated_bytes += size;
-	process->live_blocks++;
-	uint64_t live = process->live_bytes += size;
-	if (lt_unlikely(live > process->peak_live_bytes)) {
-		process->peak_live_bytes = live;
-		lt_signal_fence();
-		note_peak(site, ++process->peak_seq);
-	}
 	return true;
 }
 
-/* So many blocks of a site of an ancestor. */
-void lt_count_inherited_free(uint32_t id, uint64_t blocks, uint64_t bytes);
-
-static lt_always_inline void count_free(uint32_t id, uint64_t size, uint32_t task, bool temporary, bool alone)
+/* Likewise, a free of a block that was born there, with that key and value in the table (trace/live.h). Epochs are wide enough: they
+ * were when the block was born. */
+static lt_always_inline void count_free_at(struct leaktrace_site *site, uint64_t key, uint64_t value)
 {
-	struct leaktrace_process *process = lt_process;
-	struct leaktrace_site *site = lt_site(id);
-	if (lt_unlikely(!site)) {
-		lt_count_inherited_free(id, 1, size);
-		return;
-	}
-	lock_site(site, alone);
-	note_peak_before(site);
-	site->frees++;
-	site->freed_bytes += size;
-	site->temporary += temporary;
-	count_birth(site, task, -1, -(int64_t)size);
-	if (lt_likely(alone)) {
-		process->live_blocks--;
-		process->live_bytes -= size;
-	}
-	unlock_site(site, alone);
-	if (lt_unlikely(!alone))
-		lt_count_striped(-1, -(int64_t)size);
-}
-
-/* The same, by the only thread there is; of a block with that key and value in the table (trace/live.h). Epochs are wide enough:
- * they were when the block was born. */
-static lt_always_inline void count_free_alone(struct leaktrace_site *site, uint64_t key, uint64_t value)
-{
-	struct leaktrace_process *process = lt_process;
 	uint64_t size = lt_live_size(value);
 	note_peak_before(site);
 	lt_signal_fence();
@@ -174,6 +114,76 @@ static lt_always_inline void count_free_alone(struct leaktrace_site *site, uint6
 		site->startup_blocks--;
 		site->startup_bytes -= size;
 	}
+}
+
+/* By the only thread there is. False: nothing was done, likewise. */
+static lt_always_inline bool count_alloc_alone(struct leaktrace_site *site, size_t size, uint32_t task)
+{
+	struct leaktrace_process *process = lt_process;
+	if (lt_unlikely(!count_alloc_at(site, size, task)))
+		return false;
+	process->live_blocks++;
+	uint64_t live = process->live_bytes += size;
+	if (lt_unlikely(live > process->peak_live_bytes)) {
+		process->peak_live_bytes = live;
+		lt_signal_fence();
+		note_peak(site, ++process->peak_seq);
+	}
+	return true;
+}
+
+static lt_always_inline void count_free_alone(struct leaktrace_site *site, uint64_t key, uint64_t value)
+{
+	struct leaktrace_process *process = lt_process;
+	count_free_at(site, key, value);
+	process->live_blocks--;
+	process->live_bytes -= lt_live_size(value);
+}
+
+/* By one of several threads, of which nobody knows whose record it is. */
+void lt_count_alloc_shared(struct leaktrace_site *site, uint64_t size, uint32_t task);
+void lt_count_free_shared(struct leaktrace_site *site, uint64_t size, uint32_t task, bool temporary);
+
+/* By any thread; `alone`: lt_gate_is_alone(). */
+static lt_always_inline void count_alloc(struct leaktrace_site *site, size_t size, uint32_t task, bool alone)
+{
+	struct leaktrace_process *process = lt_process;
+	if (lt_unlikely(!alone)) {
+		lt_count_alloc_shared(site, size, task);
+		return;
+	}
+	note_peak_before(site);
+	site->allocated_bytes += size;
+	site->allocations++;
+	count_birth(site, task, 1, (int64_t)size);
+	process->live_blocks++;
+	uint64_t live = process->live_bytes += size;
+	if (lt_unlikely(live > process->peak_live_bytes)) {
+		process->peak_live_bytes = live;
+		note_peak(site, ++process->peak_seq);
+	}
+}
+
+/* So many blocks of a site of an ancestor. */
+void lt_count_inherited_free(uint32_t id, uint64_t blocks, uint64_t bytes);
+
+static lt_always_inline void count_free(uint32_t id, uint64_t size, uint32_t task, bool temporary, bool alone)
+{
+	struct leaktrace_process *process = lt_process;
+	struct leaktrace_site *site = lt_site(id);
+	if (lt_unlikely(!site)) {
+		lt_count_inherited_free(id, 1, size);
+		return;
+	}
+	if (lt_unlikely(!alone)) {
+		lt_count_free_shared(site, size, task, temporary);
+		return;
+	}
+	note_peak_before(site);
+	site->frees++;
+	site->freed_bytes += size;
+	site->temporary += temporary;
+	count_birth(site, task, -1, -(int64_t)size);
 	process->live_blocks--;
 	process->live_bytes -= size;
 }

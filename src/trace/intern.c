@@ -27,6 +27,7 @@
 static struct lt_lock intern_lock;
 struct lt_table lt_intern_by_address, lt_intern_by_stacks;
 static struct lt_table by_offset, by_call, strings;
+static bool several_stripes; /* there are, or were, sites of others than the first */
 static struct lt_records frames = { .type = LEAKTRACE_CHUNK_FRAMES, .record_size = sizeof(struct leaktrace_frame), .next = 1 };
 static struct lt_records rframes = { .type = LEAKTRACE_CHUNK_RFRAMES,
 	                             .record_size = sizeof(struct leaktrace_rframe),
@@ -192,13 +193,34 @@ uint32_t lt_intern_r(const struct lt_r_call *calls, unsigned n)
 	return node;
 }
 
-static uint32_t new_site(uint32_t native, uint32_t r, uint32_t flags)
+/* The other part of a leaf: the first id of the same stacks, for each. */
+static uint32_t *first_of(uint32_t id)
+{
+	return (uint32_t *)(void *)(lt_site_leaves[id / LT_SITE_LEAF] + LT_SITE_LEAF) + id % LT_SITE_LEAF;
+}
+
+uint32_t lt_site_first_of(uint32_t id)
+{
+	return *first_of(id);
+}
+
+uint32_t lt_intern_site_of_any(uint32_t native, uint32_t r)
+{
+	for (uint32_t i = 0; i < LT_SITE_STRIPES && lt_load_relaxed(&several_stripes); i++) {
+		uint32_t id = lt_table_find(&lt_intern_by_stacks, native + 1ULL, (uint64_t)i << 32 | r);
+		if (id)
+			return *first_of(id);
+	}
+	return 0;
+}
+
+static uint32_t new_site(uint32_t native, uint32_t r, uint32_t stripe, uint32_t flags)
 {
 	uint32_t id = (uint32_t)sites.next;
 	if (id / LT_SITE_LEAF >= LT_SITE_LEAVES)
 		return 0;
 	if (!lt_site_leaves[id / LT_SITE_LEAF]) {
-		struct leaktrace_site **leaf = lt_arena_alloc(LT_SITE_LEAF * sizeof *leaf);
+		struct leaktrace_site **leaf = lt_arena_alloc(LT_SITE_LEAF * (sizeof *leaf + sizeof(uint32_t)));
 		if (!leaf)
 			return 0;
 		lt_store_release(&lt_site_leaves[id / LT_SITE_LEAF], leaf); /* pairs with lt_site */
@@ -206,7 +228,13 @@ static uint32_t new_site(uint32_t native, uint32_t r, uint32_t flags)
 	struct leaktrace_site *site = lt_dump_append(&sites);
 	if (!site)
 		return 0;
-	*site = (struct leaktrace_site){ .id = id, .native = native, .r = r, .flags = flags, .peak_seen = lt_process->peak_seq };
+	*site = (struct leaktrace_site){
+		.id = id, .process = lt_site_owner(stripe), .native = native, .r = r, .flags = flags, .peak_seen = lt_process->peak_seq,
+	};
+	if (stripe)
+		lt_store_relaxed(&several_stripes, true);
+	uint32_t first = lt_intern_site_of_any(native, r);
+	*first_of(id) = first ? first : id;
 	lt_store_release(&lt_site_leaves[id / LT_SITE_LEAF][id % LT_SITE_LEAF], site);
 	lt_dump_commit(&sites);
 	return id;
@@ -218,7 +246,7 @@ uint32_t lt_intern_site_slowly(uint32_t native, uint64_t r, uint32_t flags)
 	lt_lock(&intern_lock);
 	uint32_t id = lt_table_find(&lt_intern_by_stacks, native + 1ULL, r);
 	if (!id && !lt_table_reserve(&lt_intern_by_stacks)) {
-		id = new_site(native, (uint32_t)r, flags);
+		id = new_site(native, (uint32_t)r, (uint32_t)(r >> 32), flags);
 		if (id)
 			lt_table_put(&lt_intern_by_stacks, native + 1ULL, r, id);
 	}
@@ -261,6 +289,7 @@ void lt_intern_fork_child(bool interrupted)
 	frames.chunk = rframes.chunk = sites.chunk = NULL;
 	frames.next = rframes.next = 1;
 	lt_site_lowest = (uint32_t)sites.next;
+	several_stripes = false;
 	for (uint32_t i = 0; i <= lt_site_lowest / LT_SITE_LEAF && i < LT_SITE_LEAVES; i++)
 		lt_site_leaves[i] = NULL;
 	lt_r_stack_forget();

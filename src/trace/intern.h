@@ -60,8 +60,11 @@ uint32_t lt_intern_r(const struct lt_r_call *calls, unsigned n);
 uint32_t lt_intern_r_call(uint32_t parent, const struct lt_r_call *call);
 
 /* The site of two stacks for threads of a stripe (0 … LT_SITE_STRIPES - 1): each stripe has a record of its own, or threads
- * would fight for its cache lines; the reader adds them up. `flags` count only when it is new. 0 when there is no room. */
-#define LT_SITE_STRIPES 8
+ * would fight for its cache lines; the reader adds them up. See shared.h, whose is also what a new record's `process` is. `flags` count
+ * only when it is new. 0 when there is no room. */
+#define LT_SITE_STRIPES 24
+#define LT_SITE_OF_ALL UINT32_MAX
+uint32_t lt_site_owner(uint32_t stripe);
 static inline uint32_t lt_intern_site(uint32_t native, uint32_t r, uint32_t stripe, uint32_t flags)
 {
 	uint32_t id = lt_table_find(&lt_intern_by_stacks, native + 1ULL, (uint64_t)stripe << 32 | r);
@@ -92,6 +95,12 @@ static lt_always_inline struct leaktrace_site *lt_site_of_image(uint32_t id)
 {
 	return lt_site_leaves[id / LT_SITE_LEAF][id % LT_SITE_LEAF];
 }
+
+/* The first of any stripe; 0: there is none. */
+uint32_t lt_intern_site_of_any(uint32_t native, uint32_t r);
+
+/* The lowest id of a record of this image for the same stacks. */
+uint32_t lt_site_first_of(uint32_t id);
 
 /* The lowest id of a site of this image, and the id that the next new one will get. */
 uint32_t lt_site_first(void);

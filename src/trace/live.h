@@ -124,9 +124,23 @@ static inline struct lt_block lt_live_unpack(const struct lt_live_entry *e)
 }
 
 /* The common cases of an insertion: the address was here before, or comes to an unused entry. False: lt_live_insert_slowly() must
- * do it. `in_key`, `in_value`: the task's bits. `alone`: lt_gate_is_alone(). Inside the gate; takes a lock of rank 3 where there
- * are other threads. */
-static lt_always_inline bool lt_live_put(uintptr_t address, uint64_t size, uint32_t site, uint64_t in_key, uint64_t in_value, bool alone)
+ * do it. `in_key`, `in_value`: the task's bits. Inside the gate; takes a lock of rank 3 where there are other threads. */
+enum lt_live_lock {
+	LT_LIVE_WAIT,  /* where there are */
+	LT_LIVE_ALONE, /* lt_gate_is_alone(): there are none */
+	LT_LIVE_TRY,   /* false if it can't be had at once */
+};
+static lt_always_inline bool lt_live_lock(struct lt_live_shard *shard, enum lt_live_lock how)
+{
+	if (how == LT_LIVE_TRY)
+		return lt_lock_at_once(&shard->lock);
+	if (how == LT_LIVE_WAIT)
+		lt_lock(&shard->lock);
+	return true;
+}
+
+static lt_always_inline bool lt_live_put(uintptr_t address, uint64_t size, uint32_t site, uint64_t in_key, uint64_t in_value,
+                                         enum lt_live_lock how)
 {
 	struct lt_live_shard *shard = lt_live_shard(address);
 	uint64_t key = (uint64_t)address << 17 | address >> 47, found;
@@ -134,8 +148,8 @@ static lt_always_inline bool lt_live_put(uintptr_t address, uint64_t size, uint3
 	if (lt_unlikely(key & 0xfffff || size >> 32)) /* lt_live_is_odd() */
 		return false;
 	key |= in_key;
-	if (!alone)
-		lt_lock(&shard->lock);
+	if (lt_unlikely(!lt_live_lock(shard, how)))
+		return false;
 	struct lt_live_array *array = shard->array;
 	struct lt_live_entry *e = lt_live_home(array, address), *freed = NULL;
 	while (lt_unlikely((found = e->key)) && (found ^ key) >> 20) {
@@ -156,7 +170,7 @@ static lt_always_inline bool lt_live_put(uintptr_t address, uint64_t size, uint3
 		lt_signal_fence(); /* at no moment this block's value with another's key */
 		lt_store_relaxed(&e->value, size << 32 | in_value | site);
 	}
-	if (!alone)
+	if (how != LT_LIVE_ALONE)
 		lt_unlock(&shard->lock);
 	return done;
 }
@@ -168,17 +182,17 @@ static inline int lt_live_insert(const struct lt_block *block, struct lt_block *
 	old->address = 0;
 	if (lt_likely(!lt_load_relaxed(&lt_live_odd_count)) &&
 	    lt_likely(lt_live_put(block->address, block->size, block->site, lt_live_task_in_key(block->task), lt_live_task_in_value(block->task),
-	                          lt_gate_is_alone())))
+	                          lt_gate_is_alone() ? LT_LIVE_ALONE : LT_LIVE_WAIT)))
 		return 0;
 	return lt_live_insert_slowly(block, old);
 }
 
 /* Takes out a block that has an entry: its key and value. False: there is none. Likewise. */
-static lt_always_inline bool lt_live_take(uintptr_t address, uint64_t *key, uint64_t *value, bool alone)
+static lt_always_inline bool lt_live_take(uintptr_t address, uint64_t *key, uint64_t *value, enum lt_live_lock how)
 {
 	struct lt_live_shard *shard = lt_live_shard(address);
-	if (!alone)
-		lt_lock(&shard->lock);
+	if (lt_unlikely(!lt_live_lock(shard, how)))
+		return false;
 	struct lt_live_array *array = shard->array;
 	struct lt_live_entry *e = lt_live_home(array, address);
 	while (((*key = e->key) ^ (uint64_t)address << 17) >> 20 && *key)
@@ -194,7 +208,7 @@ static lt_always_inline bool lt_live_take(uintptr_t address, uint64_t *key, uint
 				e--;
 			} while (lt_unlikely(!e->value && e->key)); /* ends at array->bound */
 	}
-	if (!alone)
+	if (how != LT_LIVE_ALONE)
 		lt_unlock(&shard->lock);
 	return found;
 }
@@ -203,7 +217,7 @@ static lt_always_inline bool lt_live_take(uintptr_t address, uint64_t *key, uint
 static inline bool lt_live_remove(uintptr_t address, struct lt_block *block)
 {
 	uint64_t key, value;
-	if (lt_likely(!(address & 7) && lt_live_take(address, &key, &value, lt_gate_is_alone()))) {
+	if (lt_likely(!(address & 7) && lt_live_take(address, &key, &value, lt_gate_is_alone() ? LT_LIVE_ALONE : LT_LIVE_WAIT))) {
 		*block = (struct lt_block){ address, lt_live_size(value), lt_live_site(value), lt_live_task(key, value) };
 		return true;
 	}

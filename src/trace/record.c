@@ -10,55 +10,99 @@
 #include "base/log.h"
 #include "trace/modules.h"
 #include "trace/sample.h"
+#include "trace/shared.h"
 #include <errno.h>
 
 int lt_state;
-__thread struct lt_thread lt_thread __attribute__((tls_model("initial-exec")));
+__thread struct lt_thread lt_thread __attribute__((tls_model("initial-exec"))) = { .slot = lt_slots };
 static uint64_t alive_dummy[3] = { 1 };
 uint64_t *lt_alive = alive_dummy;
 
-struct lt_scratch *lt_scratches[LT_SCRATCHES];
+struct lt_scratch *lt_scratches[1];
 static uint64_t checked; /* option check */
 
 int lt_record_init(void)
 {
 	lt_switch_init();
-	lt_scratches[0] = lt_map(sizeof **lt_scratches);
+	lt_scratches[0] = lt_slots[1].scratch = lt_map(sizeof **lt_scratches);
+	lt_count_begin();
 	return lt_scratches[0] ? lt_live_init() : -ENOMEM;
 }
 
 void lt_record_forget_stacks(void)
 {
-	lt_shapes_empty(&lt_scratches[0]->stacks);
+	for (unsigned i = 1; i < LT_SLOTS; i++)
+		if (lt_load_acquire(&lt_slots[i].scratch))
+			lt_shapes_empty(&lt_slots[i].scratch->stacks);
 }
 
 void lt_record_fork_child(void)
 {
-	for (unsigned i = 0; i < LT_SCRATCHES; i++)
-		if (lt_scratches[i])
-			lt_scratches[i]->busy = 0;
-	for (unsigned i = 0; i < LT_STRIPES; i++)
-		lt_stripes[i].pending = 0;
-	lt_record_forget_stacks();
+	for (unsigned i = LT_SLOTS_OWN; i < LT_SLOTS; i++)
+		if (lt_slots[i].scratch)
+			lt_slots[i].scratch->busy = 0;
+	lt_count_begin();
+	for (unsigned i = 1; i < LT_SLOTS_OWN; i++)
+		lt_slots[i].scratch_is_old = true; /* emptied when it is used, so that the child does not copy what it has no need of */
+	lt_shapes_empty(&lt_scratches[0]->stacks);
+	if (lt_thread.slot->scratch)
+		lt_shapes_empty(&lt_thread.slot->scratch->stacks);
 	lt_sample_fork_child();
+}
+
+/* NULL where there is no memory. */
+static struct lt_scratch *map_scratch(struct lt_slot *slot)
+{
+	int saved = errno;
+	struct lt_scratch *none = NULL, *s = lt_map(sizeof *s);
+	errno = saved;
+	if (!s || __atomic_compare_exchange_n(&slot->scratch, &none, s, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE)) /* pairs with take_scratch */
+		return s;
+	lt_unmap(s, sizeof *s);
+	return none;
+}
+
+/* A slot of the calling thread's own has a scratch, and what is there is not of another thread. */
+static bool scratch_is_ready(struct lt_slot *slot)
+{
+	if (lt_unlikely(!lt_slot_is_own(slot)) || (lt_unlikely(!slot->scratch) && !map_scratch(slot)))
+		return false;
+	if (lt_unlikely(slot->scratch_is_old))
+		lt_shapes_empty(&slot->scratch->stacks);
+	slot->scratch_is_old = false;
+	return true;
 }
 
 __attribute__((noinline)) bool lt_record_enter_slowly(void)
 {
+	if (lt_likely(!lt_gate_is_inside()) && lt_likely(lt_gate_enter_own() != NULL))
+		return true;
 	if (lt_unlikely(!*lt_alive)) {
 		int saved = errno;
 		lt_fork_child_unseen(false);
 		errno = saved;
 	}
 	lt_gate_enter();
-	return lt_load_relaxed(&lt_state) == LT_ON;
+	if (lt_likely(lt_load_relaxed(&lt_state) == LT_ON)) {
+		if (!lt_gate_is_alone() && scratch_is_ready(lt_thread.slot))
+			lt_gate_open_own();
+		return true;
+	}
+	return false;
+}
+
+bool lt_record_is_plain(void)
+{
+	return lt_alive[LT_OPEN] && !lt_load_relaxed(&lt_code_unsure) && !lt_load_relaxed(&lt_live_odd_count) && !lt_options.check &&
+	       !lt_options.sample;
 }
 
 void lt_record_settle(void)
 {
-	bool plain = lt_alive[LT_OPEN] && !lt_load_relaxed(&lt_code_unsure) && !lt_load_relaxed(&lt_live_odd_count) && !lt_options.check &&
-	             !lt_options.sample;
+	bool plain = lt_record_is_plain();
 	lt_alive[LT_PLAIN] = plain ? (uintptr_t)lt_scratches[0] : 0;
+	if (!plain)
+		lt_gate_shut_all();
 }
 
 static void freed(const struct lt_block *block, bool temporary)
@@ -114,7 +158,10 @@ static struct leaktrace_site *new_site(struct lt_stack *stack, bool unsure, uint
 		flags |= LEAKTRACE_SITE_CUT;
 	if (lt_r_present() && lt_r_heap_block(hook[1], size))
 		flags |= LEAKTRACE_SITE_R_HEAP;
-	return native ? lt_site(lt_intern_site(native, r, stripe, flags)) : NULL;
+	uint32_t id = native ? lt_intern_site(native, r, stripe, flags) : 0;
+	if (lt_unlikely(native && !id)) /* no room: another thread's will do */
+		id = lt_intern_site_of_any(native, r);
+	return lt_site(id);
 }
 
 static uint64_t sites_hash(uint64_t native, uint32_t r, uint32_t stripe)
@@ -170,31 +217,19 @@ __attribute__((noinline)) struct leaktrace_site *lt_record_find_site(struct lt_s
 	return site;
 }
 
-/* The place stays empty where there is no memory: threads take turns then. */
-static struct lt_scratch *map_scratch(unsigned i)
+/* One that no other thread is in, until its `busy` is 0. */
+static __attribute__((noinline, cold)) struct lt_scratch *take_scratch(void)
 {
-	struct lt_scratch *none = NULL, *s = lt_map(sizeof *s);
-	if (!s)
-		return NULL;
-	if (__atomic_compare_exchange_n(&lt_scratches[i], &none, s, false, __ATOMIC_RELEASE, __ATOMIC_ACQUIRE)) /* pairs with lt_take_scratch */
-		return s;
-	lt_unmap(s, sizeof *s);
-	return none;
-}
-
-__attribute__((noinline, cold)) struct lt_scratch *lt_take_scratch_slowly(void)
-{
-	int saved = errno;
-	for (unsigned i = lt_thread.stripe;; i++) {
-		/* The thread's own first, and then those that are there. */
-		struct lt_scratch *s = lt_load_acquire(&lt_scratches[lt_scratch_of(i)]); /* pairs with map_scratch */
-		if (!s && i == lt_thread.stripe)
-			s = map_scratch(lt_scratch_of(i));
-		errno = saved;
-		if (s && !lt_exchange_acquire(&s->busy, 1)) /* pairs with the store in lt_give_scratch */
+	for (unsigned i = lt_thread.crowd;; i++) {
+		/* The thread's own first, and then those that are there: threads take turns where there is no memory. */
+		struct lt_slot *slot = &lt_slots[i < LT_SLOTS ? i : LT_SLOTS_OWN + i % LT_CROWDS];
+		struct lt_scratch *s = lt_load_acquire(&slot->scratch); /* pairs with map_scratch */
+		if (!s && i == lt_thread.crowd)
+			s = map_scratch(slot);
+		if (s && !lt_exchange_acquire(&s->busy, 1)) /* pairs with the store in alloc_with_care */
 			return s;
-		if (i % LT_SCRATCHES == 0)
-			lt_sys_wait(64 + i / LT_SCRATCHES);
+		if (i % LT_CROWDS == 0)
+			lt_sys_wait(64 + i / LT_CROWDS);
 	}
 }
 
@@ -221,31 +256,11 @@ void lt_record_insert(struct leaktrace_site *site, void *address, size_t size)
 	insert(site, address, size, lt_gate_is_alone());
 }
 
-static bool shared_alloc(void *address, size_t size, const uintptr_t *hook)
-{
-	if (lt_unlikely(!lt_gate_enter_shared()))
-		return false;
-	bool plain = lt_alive[LT_PLAIN]; /* the gate may have been closed since, for the image's end */
-	if (lt_likely(plain))
-		lt_recording_do_alloc(lt_take_scratch(), address, size, hook);
-	lt_gate_leave_slowly();
-	return plain;
-}
-
-__attribute__((noinline)) bool lt_recording_shared_free(void *address)
-{
-	if (lt_unlikely(!lt_gate_enter_shared()))
-		return false;
-	bool found = lt_alive[LT_PLAIN] && lt_recording_do_free(address);
-	lt_gate_leave_slowly();
-	return found;
-}
-
 __attribute__((noinline)) void *lt_recording_alloc_with_care(size_t size, void *block)
 {
-	const uintptr_t *hook = __builtin_frame_address(0);
-	if (lt_unlikely(!lt_alive[LT_PLAIN] || lt_single_threaded() || !shared_alloc(block, size, hook)))
-		lt_record_alloc(block, size, hook);
+	lt_record_alloc(block, size, __builtin_frame_address(0));
+	if (!lt_single_threaded())
+		lt_hooks_share();
 	lt_thread.depth = 0;
 	return block;
 }
@@ -253,16 +268,8 @@ __attribute__((noinline)) void *lt_recording_alloc_with_care(size_t size, void *
 __attribute__((noinline)) void *lt_recording_find_site(size_t size, void *block)
 {
 	const uintptr_t *hook = __builtin_frame_address(0);
-	struct lt_scratch *scratch = lt_scratches[0];
-	struct leaktrace_site *site;
 	uintptr_t veiled = lt_veiled(block); /* what is called saves registers on the stack, where a later frame may leave them as they are */
-	const struct lt_shape *native, *shape = lt_shape_find(&scratch->stacks, hook, lt_shape_key(hook, true), &native);
-	if (lt_likely(shape != NULL) && (!shape->has_r || lt_likely(lt_r_stack_may_be_kept()))) {
-		scratch->stacks.before = shape->mark;
-		site = shape->site;
-	} else {
-		site = lt_record_find_site(scratch, size, hook, 0, lt_shape_key(hook, true));
-	}
+	struct leaktrace_site *site = lt_recording_other_site(lt_scratches[0], size, hook, 0);
 	__asm__ volatile("" : "+r"(veiled) : : "memory"); /* not unveiled before */
 	block = (void *)~veiled;
 	if (lt_likely(site && lt_recording_put_alone(block, size, site)))
@@ -307,10 +314,12 @@ static void alloc_with_care(void *address, size_t size, const uintptr_t *hook)
 {
 	if (lt_gate_is_alone()) {
 		insert(find_with_care(lt_scratches[0], hook, size, 0, true), address, size, true);
+	} else if (lt_likely(scratch_is_ready(lt_thread.slot))) {
+		insert(find_with_care(lt_thread.slot->scratch, hook, size, lt_thread.slot->stripe, true), address, size, false);
 	} else {
-		struct lt_scratch *scratch = lt_take_scratch();
-		struct leaktrace_site *site = find_with_care(scratch, hook, size, (lt_thread.stripe - 1) % LT_SITE_STRIPES, false);
-		lt_give_scratch(scratch);
+		struct lt_scratch *scratch = take_scratch();
+		struct leaktrace_site *site = find_with_care(scratch, hook, size, lt_slot_of_thread()->stripe, false);
+		lt_store_release(&scratch->busy, 0); /* pairs with take_scratch */
 		insert(site, address, size, false);
 	}
 }

@@ -25,6 +25,8 @@ extern LT_HIDDEN int lt_state;
 /* To be called after each change of lt_state or lt_active: the hooks of the malloc family are set for it (hooks/alloc.c). Any
  * context. */
 void lt_hooks_switch(void);
+/* There are several threads: where recording is exact and on, their hooks. Any context. */
+void lt_hooks_share(void);
 
 /* The magic of a page that the kernel wipes in a fork child (MADV_WIPEONFORK): 0 there until lt_fork_child() ran. */
 extern LT_HIDDEN uint64_t *lt_alive;
@@ -33,7 +35,9 @@ extern LT_HIDDEN uint64_t *lt_alive;
 #define LT_OPEN 1
 #define LT_PLAIN 2
 
-/* To be called after each change of lt_alive[LT_OPEN], lt_code_unsure, lt_live_odd_count or lt_options.check. Any context. */
+/* Nothing asks for special care now. To be called after each change of lt_alive[LT_OPEN], lt_code_unsure, lt_live_odd_count or
+ * lt_options.check: lt_record_settle(). Any context. */
+bool lt_record_is_plain(void);
 void lt_record_settle(void);
 
 /* This image is traced and this thread is not inside the tracer. */

@@ -15,13 +15,12 @@
 #include "trace/record.h"
 #include "trace/shapes.h"
 
-#define LT_SCRATCHES 16
 #define LT_KNOWN_SITES_LOG2 10
 #define LT_KEEP_FROM 2 /* times: from then on the stack is worth a shape */
 
 /* Room for the stacks of one recording: too much for a small thread stack or a signal stack. */
 struct lt_scratch {
-	int busy; /* taken; not by the only thread there is */
+	int busy; /* taken: of a slot that is several threads' */
 	/* Sites by their stacks, each at its place or at the neighbouring one. It has no need to know all. */
 	struct known_site {
 		uint64_t hash; /* of the native stack, the R stack and the stripe, at this generation */
@@ -32,34 +31,13 @@ struct lt_scratch {
 	struct lt_stacks stacks; /* taken here: mostly this thread's, for it comes back to the same scratch */
 };
 
-/* The first is the only thread's, as long as it is the only one; the others are mapped when they are needed, and NULL until then. */
-extern LT_HIDDEN struct lt_scratch *lt_scratches[LT_SCRATCHES];
-
-static inline unsigned lt_scratch_of(uint32_t stripe)
-{
-	return 1 + (stripe - 1) % (LT_SCRATCHES - 1);
-}
+/* The only thread's, as long as it is the only one; and the first slot's. Others are mapped when they are needed. */
+extern LT_HIDDEN struct lt_scratch *lt_scratches[1];
 
 /* The slow parts; they keep errno. */
 bool lt_record_enter_slowly(void);
 struct leaktrace_site *lt_record_find_site(struct lt_scratch *scratch, size_t size, const uintptr_t *hook, uint32_t stripe, uint64_t key);
 void lt_record_insert(struct leaktrace_site *site, void *address, size_t size);
-
-/* A scratch that no other thread is in, for one of several. */
-struct lt_scratch *lt_take_scratch_slowly(void);
-
-static inline struct lt_scratch *lt_take_scratch(void)
-{
-	struct lt_scratch *s = lt_load_acquire(&lt_scratches[lt_scratch_of(lt_thread.stripe)]); /* pairs with map_scratch */
-	if (lt_likely(s) && lt_likely(!lt_exchange_acquire(&s->busy, 1))) /* pairs with the store in lt_give_scratch */
-		return s;
-	return lt_take_scratch_slowly();
-}
-
-static inline void lt_give_scratch(struct lt_scratch *scratch)
-{
-	lt_store_release(&scratch->busy, 0); /* pairs with lt_take_scratch */
-}
 
 /* False at the end of the image: its dump belongs to the classifier then. lt_gate_leave() must follow all the same. */
 static inline bool enter(void)
@@ -91,30 +69,15 @@ static inline struct leaktrace_site *lt_recording_site(struct lt_scratch *scratc
 	return lt_likely(shape != NULL) ? shape->site : lt_record_find_site(scratch, size, hook, stripe, key);
 }
 
-/* The same of an allocation and a free of one of several threads, where nothing asks for special care. */
-static inline void lt_recording_do_alloc(struct lt_scratch *scratch, void *address, size_t size, const uintptr_t *hook)
+/* The site of one that is not the expected one, of the only thread that uses the scratch. NULL: no room. */
+static lt_always_inline struct leaktrace_site *lt_recording_other_site(struct lt_scratch *scratch, size_t size, const uintptr_t *hook,
+                                                                       uint32_t stripe)
 {
-	uint32_t task = lt_task_current(), stripe = (lt_thread.stripe - 1) % LT_SITE_STRIPES;
-	struct leaktrace_site *site = lt_recording_site(scratch, size, hook, stripe, lt_shape_key(hook, false));
-	lt_give_scratch(scratch);
-	if (lt_likely(site && lt_live_put((uintptr_t)address, size, site->id, lt_live_task_in_key(task), lt_live_task_in_value(task), false)))
-		count_alloc(site, size, task, false);
-	else
-		lt_record_insert(site, address, size);
-	lt_thread.last_block = lt_veiled(address); /* last_ahead and `ahead` are the same for good */
-}
-
-static inline bool lt_recording_do_free(void *address)
-{
-	uint64_t key, value;
-	bool found = lt_live_take((uintptr_t)address, &key, &value, false);
-	if (lt_likely(found)) {
-		bool temporary = lt_thread.last_block == lt_veiled(address);
-		if (temporary)
-			lt_thread.last_block = 0;
-		count_free(lt_live_site(value), lt_live_size(value), lt_live_task(key, value), temporary, false);
-	}
-	return found;
+	const struct lt_shape *native, *shape = lt_shape_find(&scratch->stacks, hook, lt_shape_key(hook, true), &native);
+	if (lt_unlikely(!shape) || (shape->has_r && lt_unlikely(!lt_r_stack_may_be_kept())))
+		return lt_record_find_site(scratch, size, hook, stripe, lt_shape_key(hook, true));
+	scratch->stacks.before = shape->mark;
+	return shape->site;
 }
 
 /* The rest of an allocation and a free of the exact mode, to be jumped to from the hook (whose caller is their own) with
@@ -125,8 +88,6 @@ void *lt_recording_alloc_with_care(size_t size, void *block);
 void *lt_recording_find_site(size_t size, void *block);
 void *lt_recording_insert(size_t size, void *block, struct leaktrace_site *site);
 void *lt_recording_count(size_t size, void *block, struct leaktrace_site *site);
-/* False: it must be done with care. */
-bool lt_recording_shared_free(void *block);
 
 /* The scratch of the only thread there is, and nothing asks for special care; else NULL. */
 static lt_always_inline struct lt_scratch *lt_recording_plainly(void)
@@ -150,7 +111,7 @@ static lt_always_inline void lt_recording_leave(void)
 
 static lt_always_inline bool lt_recording_put_alone(void *block, size_t size, const struct leaktrace_site *site)
 {
-	return lt_live_put((uintptr_t)block, size, site->id, lt_task.in_key, lt_task.in_value, true);
+	return lt_live_put((uintptr_t)block, size, site->id, lt_task.in_key, lt_task.in_value, LT_LIVE_ALONE);
 }
 
 /* Behind a block that was taken out of the table. */

@@ -13,12 +13,14 @@ struct lt_thread {
 	union {
 		struct {
 			uint32_t depth; /* > 0: inside the tracer; hooks pass through */
-			uint32_t gate;  /* entries of lt_gate that this thread is in, or about to be (a signal handler may add one) */
+			uint32_t gate;  /* entries of lt_gate as the only thread there is */
 		};
 		uint64_t inside_tracer; /* both at once */
 	};
-	uint32_t inside;  /* those that the gate has counted; <= gate, equal but in between the two steps */
-	uint32_t stripe;  /* of the gate, plus 1; 0: not chosen yet */
+	struct lt_slot *slot;  /* this thread's own, see gate.h; lt_slots if it has none */
+	/* Of a thread without: its entries of lt_gate, or that are about to be (a signal handler may add one), and those that the gate
+	 * has counted: <= crowd_about, equal but in between the two steps. */
+	uint32_t crowd, crowd_about, crowd_inside; /* `crowd`: of slots, the one that it shares; 0: not chosen yet */
 	bool r_main;      /* R runs on this thread */
 	bool r_stacks;    /* and its call stacks are taken */
 	uint8_t unloading; /* calls of dlclose that this thread is in */

@@ -408,14 +408,12 @@ unsigned lt_unwind(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cu
 
 void lt_shapes_empty(struct lt_stacks *stacks)
 {
+	for (unsigned i = 0; i < sizeof stacks->used / sizeof *stacks->used; i++)
+		for (uint64_t *used = &stacks->used[i]; *used; *used &= *used - 1) /* the others' memory was never touched */
+			stacks->shapes[64 * i + (unsigned)__builtin_ctzll(*used)].key = 0;
 	for (unsigned i = 0; i < sizeof stacks->hints / sizeof *stacks->hints; i++)
 		if (stacks->hints[i])
-			goto empty;
-	return; /* their memory was never touched */
-empty:
-	memset(stacks->hints, 0, sizeof stacks->hints);
-	for (unsigned i = 0; i < LT_WAYS << LT_PLACES_LOG2; i++)
-		stacks->shapes[i].key = 0;
+			stacks->hints[i] = 0;
 }
 
 /* One of the ways of the hook. NULL: not this time, for if all are in use, more stacks come than there are ways, and to make shapes all
@@ -494,6 +492,7 @@ void lt_shape_keep(const uintptr_t *hook, struct lt_stacks *stacks, uint64_t key
 	shape->r = r;
 	shape->has_r = !w.has_r ? LT_SHAPE_NO_R : others ? LT_SHAPE_R_OTHERS : LT_SHAPE_R;
 	lt_signal_fence();
+	stacks->used[(shape - stacks->shapes) / 64] |= UINT64_C(1) << (shape - stacks->shapes) % 64;
 	shape->key = key;
 	*lt_shape_hint(stacks, hook) = (uint32_t)((const char *)shape - (const char *)stacks);
 }

@@ -92,6 +92,7 @@ struct lt_stacks {
 	uint64_t before; /* lt_shape.mark of the one before; 0: it had none */
 	uint32_t hints[1 << LT_HINTS_LOG2]; /* place of a shape, in bytes */
 	uint32_t turn; /* of the ways, to get the next new shape */
+	uint64_t used[(LT_WAYS << LT_PLACES_LOG2) / 64]; /* a bit for each shape that may have a key */
 	struct lt_stack last;
 	struct lt_frame frames[LT_DEPTH_MAX]; /* last.frames */
 	struct lt_fresh_frame fresh[LT_DEPTH_MAX];

@@ -4,6 +4,7 @@
  */
 #include "stubs.h"
 #include "process/process.h"
+#include "trace/gate.h"
 #include "trace/record.h"
 #include <stdlib.h>
 
@@ -25,4 +26,22 @@ void lt_hooks_switch(void)
 {
 	if (stub_hooks_switch)
 		stub_hooks_switch();
+}
+
+void lt_hooks_share(void)
+{
+}
+
+/* Nobody else closes the gate. */
+bool lt_fork_try_stop_threads(int64_t ns)
+{
+	bool closed = lt_gate_close_within(ns);
+	if (!closed)
+		lt_gate_open();
+	return closed;
+}
+
+void lt_fork_resume_threads(void)
+{
+	lt_gate_open();
 }

@@ -14,6 +14,7 @@
 #include "base/options.h"
 #include "trace/live.h"
 #include "trace/counters.h"
+#include "trace/gate.h"
 #include "trace/record.h"
 #include "tracer.h"
 
@@ -435,6 +436,7 @@ static void threads_lose_no_count(void **state)
 	pthread_t threads[THREADS];
 	uint64_t allocations = 0, frees = 0, startup = 0;
 
+	lt_count_begin();
 	for (uintptr_t t = 0; t < THREADS; t++)
 		assert_int_equal(pthread_create(&threads[t], NULL, record_blocks, (void *)t), 0);
 	for (unsigned t = 0; t < THREADS; t++)
@@ -454,6 +456,176 @@ static void threads_lose_no_count(void **state)
 	assert_true(lt_process->peak_live_bytes <= THREADS * 160);
 	assert_int_equal(lt_process->dropped_allocations, 0);
 	assert_int_equal(lt_process->unknown_frees, 0);
+}
+
+/* The sum of all records of the site: as the reader has it, who brings epochs to the same width first. */
+static struct leaktrace_site sum_of(const struct leaktrace_site *of)
+{
+	struct leaktrace_site sum = { 0 };
+
+	for (uint32_t id = lt_site_first(); id < lt_site_next(); id++) {
+		struct leaktrace_site site = *lt_site(id);
+
+		if (site.native != of->native || site.r != of->r)
+			continue;
+		assert_int_equal(lt_site_first_of(id), lt_site_first_of(of->id));
+		sum.allocations += site.allocations;
+		sum.allocated_bytes += site.allocated_bytes;
+		sum.frees += site.frees;
+		sum.freed_bytes += site.freed_bytes;
+		sum.startup_blocks += site.startup_blocks;
+		sum.startup_bytes += site.startup_bytes;
+		lt_count_widen(&site, 1 << 20);
+		for (unsigned e = 0; e < LEAKTRACE_EPOCHS; e++) {
+			sum.epoch[0].blocks += site.epoch[e].blocks;
+			sum.epoch[0].bytes += site.epoch[e].bytes;
+		}
+		sum.id++;
+	}
+	return sum;
+}
+
+static void *free_first_half(void *argument)
+{
+	for (unsigned i = 0; i < MOST / 2; i++)
+		lt_record_free(BLOCK(i));
+	return NULL;
+}
+
+static void run_thread(void *(*function)(void *), void *argument)
+{
+	pthread_t thread;
+
+	assert_int_equal(pthread_create(&thread, NULL, function, argument), 0);
+	pthread_join(thread, NULL);
+}
+
+static void free_by_another_thread_counts_in_a_record_of_its_own(void **state)
+{
+	lt_count_begin();
+	for (unsigned i = 0; i < MOST; i++)
+		take_here(BLOCK(i), 10 + i);
+	struct leaktrace_site *site = site_of_last();
+	run_thread(free_first_half, NULL);
+	struct leaktrace_site sum = sum_of(site);
+	assert_int_equal(sum.id, 2);
+	assert_int_equal(site->frees, 0);
+	assert_int_equal(sum.allocations, MOST);
+	assert_int_equal(sum.frees, MOST / 2);
+	assert_int_equal(sum.startup_blocks, MOST / 2);
+	assert_int_equal(sum.allocated_bytes - sum.freed_bytes, sum.startup_bytes);
+	assert_int_equal(sum.startup_bytes, (10 + MOST / 2 + 10 + MOST - 1) * (MOST / 2) / 2);
+	lt_count_settle();
+	assert_int_equal(lt_process->live_blocks, MOST / 2);
+	assert_int_equal(lt_process->live_bytes, sum.startup_bytes);
+	assert_int_equal(lt_process->unknown_frees, 0);
+}
+
+static void block_of_a_task_that_another_thread_frees_leaves_its_epoch(void **state)
+{
+	struct leaktrace_site *site = NULL;
+
+	for (unsigned i = 0; i < MOST; i++) {
+		if (i % 20 == 0)
+			lt_task_begin();
+		take_here(BLOCK(i), 10);
+		site = site_of_last();
+	}
+	lt_task_end();
+	run_thread(free_first_half, NULL);
+	struct leaktrace_site sum = sum_of(site);
+	assert_true(site->epoch_shift > 0);
+	assert_int_equal(sum.startup_blocks, 0);
+	assert_int_equal(sum.epoch[0].blocks, MOST / 2);
+	assert_int_equal(sum.epoch[0].bytes, MOST / 2 * 10);
+}
+
+static void *take_all(void *argument)
+{
+	for (unsigned i = 0; i < MOST; i++)
+		take_here(BLOCK(i), 10);
+	return NULL;
+}
+
+static void *take_one(void *argument)
+{
+	take_there(BLOCK(MOST - 1), 10);
+	return NULL;
+}
+
+/* There is no room for records of the thread that frees. So they all become everybody's. */
+static void full_dump_counts_what_other_threads_free(void **state)
+{
+	lt_count_begin();
+	run_thread(take_all, NULL);
+	struct leaktrace_site *site = lt_site(lt_site_first());
+	assert_int_equal(site->allocations, MOST);
+	assert_true(site->process != LT_SITE_OF_ALL);
+	run_thread(take_one, NULL);
+	tracer_fill();
+	for (unsigned i = 0; i < 1000000 && lt_intern_site(1000 + i, 0, 0, 0); i++)
+		;
+	for (unsigned i = 0; i < MOST / 2; i++)
+		lt_record_free(BLOCK(i));
+	assert_int_equal(site->frees, MOST / 2);
+	assert_int_equal(lt_slot_of_thread()->sites, 0);
+	run_thread(free_first_half, NULL); /* nothing there */
+	run_thread(take_all, NULL);        /* first frees those whose free was missed */
+	struct leaktrace_site sum = sum_of(site);
+	assert_int_equal(sum.allocations, 2 * MOST);
+	assert_int_equal(sum.frees, MOST);
+	assert_false(site->flags & LEAKTRACE_SITE_BUSY);
+	lt_count_settle();
+	assert_int_equal(lt_process->live_blocks, MOST);
+	assert_int_equal(lt_process->dropped_allocations, 0);
+}
+
+enum { BLOCKS_EACH = MOST / THREADS };
+static pthread_barrier_t turn;
+
+/* Allocates, and frees what the next one has allocated. */
+static void *exchange_blocks(void *argument)
+{
+	unsigned own = (unsigned)(uintptr_t)argument, next = (own + 1) % THREADS;
+
+	for (unsigned round = 0; round < 50; round++) {
+		for (unsigned i = 0; i < BLOCKS_EACH; i++)
+			(i % 2 ? take_here : take_there)(BLOCK(own * BLOCKS_EACH + i), 1 + i);
+		pthread_barrier_wait(&turn);
+		for (unsigned i = 0; i < BLOCKS_EACH; i++)
+			lt_record_free(BLOCK(next * BLOCKS_EACH + i));
+		pthread_barrier_wait(&turn);
+	}
+	return NULL;
+}
+
+static void threads_that_free_one_anothers_blocks_lose_no_count(void **state)
+{
+	pthread_t threads[THREADS];
+	struct leaktrace_site sum;
+
+	lt_count_begin();
+	pthread_barrier_init(&turn, NULL, THREADS);
+	for (uintptr_t t = 0; t < THREADS; t++)
+		assert_int_equal(pthread_create(&threads[t], NULL, exchange_blocks, (void *)t), 0);
+	for (unsigned t = 0; t < THREADS; t++)
+		pthread_join(threads[t], NULL);
+	for (unsigned i = 0; i < 2; i++) {
+		sum = sum_of(lt_site(lt_site_first() + i));
+		assert_int_equal(sum.allocations, 50 * MOST / 2);
+		assert_int_equal(sum.frees, sum.allocations);
+		assert_int_equal(sum.freed_bytes, sum.allocated_bytes);
+		assert_int_equal(sum.startup_blocks + sum.startup_bytes, 0);
+	}
+	lt_count_settle();
+	assert_int_equal(lt_process->live_blocks + lt_process->live_bytes, 0);
+	assert_int_equal(lt_live_count(), 0);
+}
+
+static int open_the_gate(void **state)
+{
+	lt_gate_open(); /* slots, too */
+	return 0;
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, tracer_set_up, tear_down)
@@ -482,6 +654,14 @@ int main(void)
 		TEST(free_of_an_ancestors_block_is_counted_apart),
 		TEST(threads_lose_no_count),
 	};
+	const struct CMUnitTest threads[] = {
+		TEST(threads_lose_no_count),
+		TEST(free_by_another_thread_counts_in_a_record_of_its_own),
+		TEST(block_of_a_task_that_another_thread_frees_leaves_its_epoch),
+		TEST(full_dump_counts_what_other_threads_free),
+		TEST(threads_that_free_one_anothers_blocks_lose_no_count),
+	};
 
-	return cmocka_run_group_tests(tests, start, NULL);
+	return cmocka_run_group_tests(tests, start, NULL) | cmocka_run_group_tests_name("slots are shut", threads, NULL, NULL) |
+	       cmocka_run_group_tests_name("slots are open", threads, open_the_gate, NULL);
 }
