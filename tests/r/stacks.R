@@ -59,6 +59,19 @@ for (i in 1:30)
   for (f in list(count, in_stats, in_utils, in_closure, in_stats))
     f(1:100)
 
+# Both at once: of what is known at the same place, one has this line and another one this name space.
+jit <- compiler::enableJIT(0L)
+one_of <- function(f, first) {
+  if (first) {
+    f(1:100)
+  } else {
+    f(1:100)
+  }
+}
+for (i in c(rep(1:2, 8L), 3L, 4L, 3L, 4L))
+  one_of(list(in_stats, in_utils, in_utils, in_stats)[[i]], i %% 2L == 1L)
+invisible(compiler::enableJIT(jit))
+
 # A call's head that is no symbol.
 holder <- list(f = function(i) leaf(), g = function(i) leaf())
 for (i in 1:20) {
