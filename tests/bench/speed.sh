@@ -13,7 +13,8 @@
 #   --size=small      for time, too, the small sizes at which instructions are counted
 #   --check           only the limits below: prints what is above, and the exit status says so
 #
-# Instructions are callgrind's, once per mode, for they hardly differ from run to run. Of all processes; counted-fork.so keeps a
+# Instructions are callgrind's, once per mode, for they hardly differ from run to run; of the S1 rows those of 50 tasks without the
+# start. Of all processes; counted-fork.so keeps a
 # fork child from taking its parent's counts along. With verdict=off, for a classifier is a copy, too, but not by fork(): it would
 # begin with all of its parent's counts. In CPU time classifiers are in.
 #
@@ -140,7 +141,7 @@ run_row() {
 	W1) r_row vectors.R 5200 ;; # 2.2 million mallocs, whichever way they are measured: the start of R is a part of it
 	W2) in_mode "$bench/churn" "$(sized 600000 10000000)" 100000 1 ;;
 	W2-2) in_mode "$bench/churn" "$(sized 600000 10000000)" 100000 2 ;;
-	S1-*) r_row backends.R "${1#S1-}" "$(sized 50 100)" 4 ;;
+	S1-*) r_row backends.R "${1#S1-}" "${tasks:-$(sized 50 100)}" 4 ;;
 	joins) r_row packages.R joins "$(sized 5 60)" ;;
 	regex) r_row packages.R regex "$(sized 5 40)" ;;
 	json) r_row packages.R json "$(sized 2 10)" ;;
@@ -323,9 +324,21 @@ starts() {
 		"$(cut -d ' ' -f 2 "$work/start" | median | awk '{ print $1 / 1000 }')" >>"$work/more"
 }
 
+# Instructions of 50 tasks of S1, without the start of R and its workers, which has nothing to do with the task: what 60 take more
+# than 10. usage: tasks_once ROW MODE
+tasks_once() {
+	for tasks in 60 10; do once "$1" "$2" by_callgrind small; done
+	tasks=
+	awk -v row="$1" -v mode="$2" '
+		$1 == row && $2 == mode && $3 == "instructions" { n[++count] = $4; next }
+		{ print }
+		END { if (count == 2) printf "%s %s instructions %.0f\n", row, mode, n[1] - n[2] }' "$work/data" >"$work/tasks"
+	mv "$work/tasks" "$work/data"
+}
+
 # ------------------------------------------------------------------ all of it
 
-found=
+found= tasks=
 for mode in $modes $peers; do
 	if there "$mode"; then found="$found $mode"; fi
 done
@@ -345,7 +358,10 @@ for name in $rows; do
 	if [ "$instructions" = yes ]; then
 		for mode in untraced $found; do
 			if grep -q "^$name untraced" "$work/left-out"; then break; fi
-			once "$name" "$mode" by_callgrind small
+			case $name in
+			S1-*) tasks_once "$name" "$mode" ;;
+			*) once "$name" "$mode" by_callgrind small ;;
+			esac
 		done
 	fi
 	if grep -q "^$name untraced" "$work/left-out"; then continue; fi
