@@ -166,9 +166,7 @@ static void enter_crowd(struct lt_slot *slot)
 
 void lt_gate_enter_slowly(void)
 {
-	static uint32_t tries;
-	if (lt_unlikely(!lt_slot_is_own(lt_thread.slot)) && !lt_thread.crowd_about &&
-	    (!lt_thread.crowd || lt_add_relaxed(&tries, 1) % TRY_EVERY == 0))
+	if (lt_unlikely(!lt_slot_is_own(lt_thread.slot)) && !lt_thread.crowd_about && lt_thread.crowd_entries++ % TRY_EVERY == 0)
 		choose_slot();
 	if (lt_likely(lt_slot_is_own(lt_thread.slot)))
 		enter_own(lt_thread.slot);

@@ -21,6 +21,7 @@ struct lt_thread {
 	/* Of a thread without: its entries of lt_gate, or that are about to be (a signal handler may add one), and those that the gate
 	 * has counted: <= crowd_about, equal but in between the two steps. */
 	uint32_t crowd, crowd_about, crowd_inside; /* `crowd`: of slots, the one that it shares; 0: not chosen yet */
+	uint32_t crowd_entries; /* ever */
 	bool r_main;      /* R runs on this thread */
 	bool r_stacks;    /* and its call stacks are taken */
 	uint8_t unloading; /* calls of dlclose that this thread is in */
