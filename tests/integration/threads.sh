@@ -29,6 +29,20 @@ for threads in 2 8 64 120; do
 	exchanged "exchange-$threads"
 done
 
+# The same allocations by hooks that look at each thing: what a thread's own hooks take for the stack is the stack.
+options=verdict=off:check=100
+run trace checked "$targets/threads" exchange 8 50000
+options=verdict=off
+same "checked: status" 0 "$status"
+exchanged checked
+fact checked "no stack is wrong" 'it | .checked_stacks > 1000 and .wrong_stacks == 0'
+for dir in exchange-8 checked; do
+	jq -c '[.sites[] | select(.function == "give") | {stack: [.native[:6][].offset], allocations}]
+		| group_by(.stack) | map([.[0].stack, (map(.allocations) | add)])' "$work/$dir.json" >"$work/$dir.stacks"
+done
+same "16 stacks" 16 "$(jq length "$work/exchange-8.stacks")"
+same "each as often" "$(cat "$work/checked.stacks")" "$(cat "$work/exchange-8.stacks")"
+
 run trace refused "$targets/threads" refused exchange 8 50000
 if [ "$status" -eq 77 ]; then
 	echo "no seccomp here"

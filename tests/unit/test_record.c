@@ -16,6 +16,7 @@
 #include "trace/counters.h"
 #include "trace/gate.h"
 #include "trace/record.h"
+#include "trace/recording.h"
 #include "tracer.h"
 
 #define noinline __attribute__((noinline, noclone))
@@ -622,6 +623,36 @@ static void threads_that_free_one_anothers_blocks_lose_no_count(void **state)
 	assert_int_equal(lt_live_count(), 0);
 }
 
+struct kept {
+	struct lt_slot *slot;
+	bool leave; /* a stack there, as far as the one who comes after can tell */
+	uint64_t found;
+};
+
+static void *look_at_kept_stacks(void *argument)
+{
+	struct kept *kept = argument;
+
+	take_here(BLOCK(0), 10);
+	kept->slot = lt_thread.slot;
+	kept->found = kept->slot->scratch->stacks.used[0] | kept->slot->scratch->stacks.shapes[0].key;
+	if (kept->leave)
+		kept->slot->scratch->stacks.used[0] = kept->slot->scratch->stacks.shapes[0].key = 1;
+	return NULL;
+}
+
+/* Where they were may be no memory any more. */
+static void kept_stacks_of_an_ended_thread_are_forgotten(void **state)
+{
+	struct kept first = { .leave = true }, second = { 0 };
+
+	run_thread(look_at_kept_stacks, &first);
+	for (unsigned i = 0; i < 100 && second.slot != first.slot; i++)
+		run_thread(look_at_kept_stacks, &second);
+	assert_ptr_equal(second.slot, first.slot);
+	assert_int_equal(second.found, 0);
+}
+
 static int open_the_gate(void **state)
 {
 	lt_gate_open(); /* slots, too */
@@ -660,6 +691,7 @@ int main(void)
 		TEST(block_of_a_task_that_another_thread_frees_leaves_its_epoch),
 		TEST(full_dump_counts_what_other_threads_free),
 		TEST(threads_that_free_one_anothers_blocks_lose_no_count),
+		TEST(kept_stacks_of_an_ended_thread_are_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, start, NULL) | cmocka_run_group_tests_name("slots are shut", threads, NULL, NULL) |
