@@ -480,7 +480,8 @@ void lt_shape_keep(const uintptr_t *hook, struct lt_stacks *stacks, uint64_t key
 	size_t pairs = w.words.count / 2, others = (size_t)((const char *)w.others_end - (const char *)w.others);
 	if (pairs * sizeof *shape->pairs + others > (size_t)((char *)w.calls - shape->room))
 		return;
-	memcpy(shape->pairs + pairs, w.others, others);
+	if (others)
+		memcpy(shape->pairs + pairs, w.others, others);
 	shape->pairs_end = shape->pairs + pairs;
 	shape->rest = (uint8_t)((pairs - LT_SHAPE_SINGLY) % LT_SHAPE_STEPS);
 	shape->turns_end = shape->pairs_end - shape->rest;
