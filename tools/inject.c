@@ -31,7 +31,7 @@
 #include "leaktrace/dump-format.h"
 #include "xalloc.h"
 
-#define HELD_MS 1000 /* wait so long for another command's hold, which is shorter than a millisecond */
+#define HELD_MS 2000 /* wait so long for another command's hold, which takes a millisecond and its share of a busy machine */
 
 static void nap(void)
 {
@@ -276,15 +276,21 @@ static int stop_and_aim(pid_t pid, uint64_t address, enum leaktrace_remote_wish 
 {
 	int64_t held_until = milliseconds() + HELD_MS;
 
-	for (unsigned tries = 1;; tries++) {
+	for (unsigned unheld = 0;;) {
 		int error = stop_thread(pid, deadline);
 
 		if (!error)
 			error = aim(pid, address, wish, label, remote);
 		ptrace(PTRACE_DETACH, pid, NULL, NULL);
-		if (!(error == -EBUSY && milliseconds() < deadline) &&
-		    !(error == -EPERM && (tries < 5 || status_of(pid, "TracerPid:") > '0') && milliseconds() < held_until))
-			return error; /* (whoever held it may have let go since) */
+		if (error == -EPERM) {
+			/* Refused though nobody holds it: whoever did may have let go since. Time and again: it is no hold. */
+			if (status_of(pid, "TracerPid:") <= '0' && ++unheld == 20)
+				return error;
+			if (milliseconds() >= held_until)
+				return error;
+		} else if (error != -EBUSY || milliseconds() >= deadline) {
+			return error;
+		}
 		nap();
 	}
 }
