@@ -318,7 +318,6 @@ static __attribute__((noinline)) void *exact_realloc(void *old, size_t size)
 }
 
 /* Sampling. Most calls only count; the hook's caller is the caller of what they jump to. */
-
 static __attribute__((noinline)) void *sampled_malloc_slowly(size_t size)
 {
 	if (lt_unlikely(!lt_recording()))

@@ -147,21 +147,12 @@ void lt_count_free_shared(struct leaktrace_site *site, uint64_t size, uint32_t t
 /* By any thread; `alone`: lt_gate_is_alone(). */
 static lt_always_inline void count_alloc(struct leaktrace_site *site, size_t size, uint32_t task, bool alone)
 {
-	struct leaktrace_process *process = lt_process;
 	if (lt_unlikely(!alone)) {
 		lt_count_alloc_shared(site, size, task);
 		return;
 	}
-	note_peak_before(site);
-	site->allocated_bytes += size;
-	site->allocations++;
-	count_birth(site, task, 1, (int64_t)size);
-	process->live_blocks++;
-	uint64_t live = process->live_bytes += size;
-	if (lt_unlikely(live > process->peak_live_bytes)) {
-		process->peak_live_bytes = live;
-		note_peak(site, ++process->peak_seq);
-	}
+	while (lt_unlikely(!count_alloc_alone(site, size, task)))
+		lt_count_widen(site, task);
 }
 
 /* So many blocks of a site of an ancestor. */

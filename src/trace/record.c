@@ -18,15 +18,15 @@ __thread struct lt_thread lt_thread __attribute__((tls_model("initial-exec"))) =
 static uint64_t alive_dummy[3] = { 1 };
 uint64_t *lt_alive = alive_dummy;
 
-struct lt_scratch *lt_scratches[1];
+struct lt_scratch *lt_scratch_alone;
 static uint64_t checked; /* option check */
 
 int lt_record_init(void)
 {
 	lt_switch_init();
-	lt_scratches[0] = lt_slots[1].scratch = lt_map(sizeof **lt_scratches);
+	lt_scratch_alone = lt_slots[1].scratch = lt_map(sizeof *lt_scratch_alone);
 	lt_count_begin();
-	return lt_scratches[0] ? lt_live_init() : -ENOMEM;
+	return lt_scratch_alone ? lt_live_init() : -ENOMEM;
 }
 
 void lt_record_forget_stacks(void)
@@ -44,7 +44,7 @@ void lt_record_fork_child(void)
 	lt_count_begin();
 	for (unsigned i = 1; i < LT_SLOTS_OWN; i++)
 		lt_slots[i].scratch_is_old = true; /* emptied when it is used, so that the child does not copy what it has no need of */
-	lt_shapes_empty(&lt_scratches[0]->stacks);
+	lt_shapes_empty(&lt_scratch_alone->stacks);
 	if (lt_thread.slot->scratch)
 		lt_shapes_empty(&lt_thread.slot->scratch->stacks);
 	lt_sample_fork_child();
@@ -100,7 +100,7 @@ bool lt_record_is_plain(void)
 void lt_record_settle(void)
 {
 	bool plain = lt_record_is_plain();
-	lt_alive[LT_PLAIN] = plain ? (uintptr_t)lt_scratches[0] : 0;
+	lt_alive[LT_PLAIN] = plain ? (uintptr_t)lt_scratch_alone : 0;
 	if (!plain)
 		lt_gate_shut_all();
 }
@@ -269,7 +269,7 @@ __attribute__((noinline)) void *lt_recording_find_site(size_t size, void *block)
 {
 	const uintptr_t *hook = __builtin_frame_address(0);
 	uintptr_t veiled = lt_veiled(block); /* what is called saves registers on the stack, where a later frame may leave them as they are */
-	struct leaktrace_site *site = lt_recording_other_site(lt_scratches[0], size, hook, 0);
+	struct leaktrace_site *site = lt_recording_other_site(lt_scratch_alone, size, hook, 0);
 	__asm__ volatile("" : "+r"(veiled) : : "memory"); /* not unveiled before */
 	block = (void *)~veiled;
 	if (lt_likely(site && lt_recording_put_alone(block, size, site)))
@@ -313,7 +313,7 @@ static struct leaktrace_site *find_with_care(struct lt_scratch *scratch, const u
 static void alloc_with_care(void *address, size_t size, const uintptr_t *hook)
 {
 	if (lt_gate_is_alone()) {
-		insert(find_with_care(lt_scratches[0], hook, size, 0, true), address, size, true);
+		insert(find_with_care(lt_scratch_alone, hook, size, 0, true), address, size, true);
 	} else if (lt_likely(scratch_is_ready(lt_thread.slot))) {
 		insert(find_with_care(lt_thread.slot->scratch, hook, size, lt_thread.slot->stripe, true), address, size, false);
 	} else {

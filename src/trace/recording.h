@@ -32,7 +32,7 @@ struct lt_scratch {
 };
 
 /* The only thread's, as long as it is the only one; and the first slot's. Others are mapped when they are needed. */
-extern LT_HIDDEN struct lt_scratch *lt_scratches[1];
+extern LT_HIDDEN struct lt_scratch *lt_scratch_alone;
 
 /* The slow parts; they keep errno. */
 bool lt_record_enter_slowly(void);
