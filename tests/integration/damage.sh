@@ -3,11 +3,12 @@
 # Damaged dumps: cut at every 4 KiB, with words overwritten, with wrong headers, stretched to 1 TiB. The command ends with a
 # report that says what is missing, or an error; never by a signal, never in silence, never with more memory than the whole
 # dump takes. LT_TRACED: a build whose library traces (tests/run.sh runs this with a command under AddressSanitizer, whose own
-# build cannot trace).
+# build cannot trace). Without, it is the same with a few copies of each sort, for the memory that a plain build takes.
 . "$LT_SOURCE/tests/lib.sh"
 traced=${LT_TRACED:-$LT_BUILD}
 lib=$traced/src/libleaktrace.so
 mkdir "$work/copies"
+if [ -n "${LT_TRACED:-}" ]; then step=4096 flips=150 share=all; else step=16384 flips=30 share=turn; fi
 
 # usage: damage TEXT cut|flip|header|stretch NUMBER turn|all DUMP
 damage() {
@@ -23,10 +24,10 @@ run trace killed "$traced/tests/targets/endings" kill
 child=$(find "$work/small" -name '*.ltd' | sort | tail -n 1)
 for dump in "$child" "$work"/killed/*.ltd "$work/merged.ltd"; do
 	name=${dump#"$work/"}
-	damage "$name: cut" cut 4096 all "$dump"
-	damage "$name: overwritten" flip 150 turn "$dump"
+	damage "$name: cut" cut $step $share "$dump"
+	damage "$name: overwritten" flip $flips turn "$dump"
 	damage "$name: wrong headers" header 1 turn "$dump"
-	damage "$name: stretched" stretch 1 all "$dump"
+	damage "$name: stretched" stretch 1 $share "$dump"
 done
 
 if command -v Rscript >/dev/null && [ -e "$traced/examples/asyncrd.so" ]; then
@@ -34,8 +35,8 @@ if command -v Rscript >/dev/null && [ -e "$traced/examples/asyncrd.so" ]; then
 	trace r Rscript "$LT_SOURCE/examples/asyncrd/asyncrd.R" --backend=mclapply --tasks=4 >/dev/null
 	# The master's, the largest.
 	dump=$(find "$work/r" -name '*.ltd' -exec ls -S {} + | head -n 1)
-	damage "R: cut" cut 4096 turn "$dump"
-	damage "R: overwritten" flip 200 turn "$dump"
+	damage "R: cut" cut $step turn "$dump"
+	damage "R: overwritten" flip $flips turn "$dump"
 fi
 
 # What else may lie in a session's directory does not hide the dumps in it, and is named.
