@@ -21,6 +21,7 @@
 #include "base/text.h"
 #include "hooks/real.h"
 #include "process/classify.h"
+#include "process/signals.h"
 #include "trace/record.h"
 #include <signal.h>
 #include <string.h>
@@ -57,7 +58,12 @@ static void on_request(int sig, siginfo_t *info, void *context)
 {
 	int saved = errno;
 	struct slot *slot = find((uint32_t)lt_sys_getpid(), false);
-	if (!slot || !info || info->si_code != SI_QUEUE || (uint32_t)info->si_value.sival_int != COOKIE) {
+	if (!info || info->si_code != SI_QUEUE || (uint32_t)info->si_value.sival_int != COOKIE) { /* no request: its default action */
+		lt_signals_end(sig, info, context);
+		errno = saved;
+		return;
+	}
+	if (!slot) {
 		errno = saved;
 		return;
 	}

@@ -38,11 +38,9 @@ bool lt_signals_fatal(int sig)
 	return false;
 }
 
-static void on_fatal(int sig, siginfo_t *info, void *context)
+void lt_signals_end(int sig, siginfo_t *info, void *context)
 {
 	struct sigaction standard;
-	if (sig == SIGBUS && info && lt_dump_lost(info->si_addr))
-		return;
 	memset(&standard, 0, sizeof standard);
 	standard.sa_handler = SIG_DFL;
 	lt_real.sigaction(sig, &standard, NULL);
@@ -51,6 +49,12 @@ static void on_fatal(int sig, siginfo_t *info, void *context)
 	int pid = lt_sys_getpid(), tid = lt_sys_gettid();
 	if (!info || lt_syscall6(SYS_rt_tgsigqueueinfo, pid, tid, sig, (long)info, 0, 0) != 0)
 		lt_syscall6(SYS_tgkill, pid, tid, sig, 0, 0, 0);
+}
+
+static void on_fatal(int sig, siginfo_t *info, void *context)
+{
+	if (sig != SIGBUS || !info || !lt_dump_lost(info->si_addr))
+		lt_signals_end(sig, info, context);
 }
 
 static void install(int sig)

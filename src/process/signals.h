@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the hooks of sigaction and signal need of signals.c.
+ * What the hooks of sigaction and signal, and other handlers of ours, need of signals.c.
  */
 #ifndef LT_SIGNALS_H
 #define LT_SIGNALS_H
@@ -16,6 +16,9 @@ void lt_signals_set(int sig, const struct sigaction *action);
 
 /* Replaces our handler in *old by what the program believes to be there. */
 void lt_signals_shown(int sig, struct sigaction *old);
+
+/* From a handler, whose arguments these are: as if the signal had its default action, which ends the process, with its end recorded. */
+void lt_signals_end(int sig, siginfo_t *info, void *context);
 
 bool lt_signals_is_ours(const void *handler);
 
