@@ -4,7 +4,7 @@
 # trees: LT_BUILD, LT_SOURCE. A script goes on after a failed check, and `finish` ends it with the right status.
 #
 #   trace DIR COMMAND...   runs COMMAND with the preload, dumps in $work/DIR; more options in $options
-#   report DIR             the session's report as JSON, in $work/DIR.json
+#   report DIR [OPTION...] the session's report as JSON, in $work/DIR.json
 #   judged DIR             report, once every process is classified
 #   fact DIR TEXT FILTER   FILTER, in jq's language with the functions below, holds for that report
 #   same TEXT A B          the strings are equal
@@ -86,11 +86,13 @@ run() {
 
 report() {
 	report_status=0
-	"$tool" report --format=json "$work/$1" >"$work/$1.json" 2>"$work/$1.err" || report_status=$?
-	if [ "$report_status" -ne 0 ] || ! jq -e '.format == "leaktrace-report"' "$work/$1.json" >/dev/null 2>&1; then
-		bad "report of $1: exit status $report_status"
-		cat "$work/$1.err"
-		echo '{}' >"$work/$1.json"
+	report_of=$1
+	shift
+	"$tool" report --format=json "$@" "$work/$report_of" >"$work/$report_of.json" 2>"$work/$report_of.err" || report_status=$?
+	if [ "$report_status" -ne 0 ] || ! jq -e '.format == "leaktrace-report"' "$work/$report_of.json" >/dev/null 2>&1; then
+		bad "report of $report_of: exit status $report_status"
+		cat "$work/$report_of.err"
+		echo '{}' >"$work/$report_of.json"
 	fi
 }
 

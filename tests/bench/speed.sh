@@ -6,7 +6,7 @@
 #
 #   --rows=A,B        of: W1 W2 W2-2 S1-serial S1-psock S1-mclapply S1-forkcluster S1-multisession S1-callr
 #                     joins regex json models sqlite3 perl python3 memory fork start
-#   --modes=A,B       of: exact no-r sample dormant (untraced is always there)
+#   --modes=A,B       of: exact no-verdict no-r sample dormant (untraced is always there)
 #   --rounds=N        5; each runs all modes once, in turns; medians
 #   --peers=no        without heaptrack, LeakSanitizer, memcheck, tcmalloc, jemalloc; those that are missing are named
 #   --instructions=no, --time=no
@@ -43,7 +43,7 @@ memory exact 40
 
 rows='W1 W2 W2-2 S1-serial S1-psock S1-mclapply S1-forkcluster S1-multisession S1-callr
 	joins regex json models sqlite3 perl python3 memory fork start'
-modes='exact no-r sample dormant'
+modes='exact no-verdict no-r sample dormant'
 peers='heaptrack lsan memcheck tcmalloc jemalloc jemalloc-512k'
 rounds=5 size=full instructions=yes time=yes check=
 for argument; do
@@ -76,7 +76,7 @@ library() { ldconfig -p 2>/dev/null | sed -n "s/^.*[[:space:]]$1 .*=> //p" | hea
 # Is there what the mode needs? An option that the library does not know is no mode.
 there() {
 	case $1 in
-	exact | no-r | sample | dormant)
+	exact | no-verdict | no-r | sample | dormant)
 		options_of "$1"
 		if LD_PRELOAD=$lib LEAKTRACE_OPTIONS="dir=$work/probe$option" /bin/true 2>&1 | grep -q LEAKTRACE_OPTIONS; then
 			without "$1" "the library does not know its option (${option#:})"
@@ -101,6 +101,7 @@ there() {
 options_of() {
 	case $1 in
 	exact) option= ;;
+	no-verdict) option=:verdict=off ;; # of instructions the same as exact
 	no-r) option=:r_stacks=0 ;;
 	sample) option=:sample=512k ;;
 	dormant) option=:active=0 ;;
@@ -180,7 +181,7 @@ program() {
 # Hands a command in $mode to $by. Peers that can't follow a program to its workers are left out there.
 in_mode() {
 	case $mode in
-	exact | no-r | sample | dormant)
+	exact | no-verdict | no-r | sample | dormant)
 		options_of "$mode"
 		# Not by the first image, which may be Valgrind's launcher.
 		case $1 in "$r") option=$option:scope=r ;; *) option=$option:scope=all ;; esac
@@ -357,6 +358,7 @@ for name in $rows; do
 	fi
 	if [ "$instructions" = yes ]; then
 		for mode in untraced $found; do
+			[ "$mode" != no-verdict ] || continue
 			if grep -q "^$name untraced" "$work/left-out"; then break; fi
 			case $name in
 			S1-*) tasks_once "$name" "$mode" ;;

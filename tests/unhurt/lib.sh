@@ -10,12 +10,13 @@
 #
 #   $row_classified=yes           for all that follow: wait until all processes are classified
 #   $row_report=no                for all that follow: there may be no dump, the fact is not asked
+#   $row_top=N                    for all that follow: only so many sites are in the report, which of a session of many R's is large
 #   $row_natively, $row_traced    for all that follow: what LD_PRELOAD is, if not nothing and the library
 # shellcheck shell=sh disable=SC2034,SC2154
 . "$LT_SOURCE/tests/lib.sh"
 needs timeout jq
 ulimit -c 0
-rows=0 row_classified= row_report= row_natively= row_traced=
+rows=0 row_classified= row_report= row_natively= row_traced= row_top=
 patience=60
 table=${LT_TABLE:-$work/table}
 
@@ -64,7 +65,7 @@ row() {
 		fi
 	done
 	if [ "$row_report" != no ]; then
-		if [ "$row_classified" = yes ]; then judged "row$rows"; else report "row$rows"; fi
+		if [ "$row_classified" = yes ]; then judged "row$rows"; else report "row$rows" ${row_top:+--top "$row_top"}; fi
 		fact "row$rows" "$row_text" "$row_fact"
 		row_said=$(jq -r "$says_it" "$row_dir.json" 2>/dev/null) || row_said=
 	fi
