@@ -99,9 +99,10 @@ report() {
 # The same when all processes are classified, which may take a moment after their end; at most 20 s.
 judged() {
 	judged_tries=0
-	while report "$1"; jq -e 'any(.processes[]?; .classified | not)' "$work/$1.json" >/dev/null && [ $judged_tries -lt 40 ]; do
+	sleep 0.1 # most are by then
+	while report "$1"; jq -e 'any(.processes[]?; .classified | not)' "$work/$1.json" >/dev/null && [ $judged_tries -lt 200 ]; do
 		judged_tries=$((judged_tries + 1))
-		sleep 0.5
+		sleep 0.1
 	done
 }
 

@@ -60,6 +60,41 @@ static int count(struct dl_phdr_info *info, size_t size, void *arg)
 	return 0;
 }
 
+/* By the beginnings of their files' names. */
+static bool is_allocator(const char *path)
+{
+	static const char *const names[] = { "libjemalloc", "libtcmalloc", "libmimalloc", "libhoard", "librpmalloc", "libscudo",
+		                             "libsnmalloc", "libtbbmalloc" };
+	const char *name = path ? strrchr(path, '/') : NULL;
+	name = name ? name + 1 : path;
+	for (unsigned i = 0; name && i < sizeof names / sizeof *names; i++)
+		if (!strncmp(name, names[i], strlen(names[i])))
+			return true;
+	return false;
+}
+
+static int look_for_called(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	enum lt_malloc *called = arg;
+	struct lt_r_object object;
+	struct lt_r_symbol symbol;
+	if (holds(info, (uintptr_t)&lt_elf_find))
+		return 1;
+	if (lt_r_elf_open(info, &object) || lt_r_elf_find(&object, "malloc", &symbol))
+		return 0;
+	*called = is_allocator(info->dlpi_name) ? LT_MALLOC_OF_ALLOCATOR : LT_MALLOC_OF_PROGRAM;
+	return 1;
+}
+
+/* The first in the loader's list. Not by the address of malloc: in a program that is not position-independent and takes it, that
+ * is the program's own jump to it. */
+enum lt_malloc lt_real_called(void)
+{
+	enum lt_malloc called = LT_MALLOC_OURS;
+	dl_iterate_phdr(look_for_called, &called);
+	return called;
+}
+
 #define RESOLVE(name) (*(void **)&lt_real.name = dlsym(RTLD_NEXT, #name))
 
 static void resolve(void)

@@ -67,6 +67,10 @@ void lt_real_init(void);
 /* malloc and free are those of glibc 2.34 or later. */
 bool lt_real_is_libc(void);
 
+/* Whose malloc does the program call? */
+enum lt_malloc { LT_MALLOC_OURS, LT_MALLOC_OF_ALLOCATOR, LT_MALLOC_OF_PROGRAM };
+enum lt_malloc lt_real_called(void);
+
 /* From the bootstrap arena, zeroed; never given back. NULL when it is used up. */
 void *lt_bootstrap_alloc(size_t size, size_t alignment);
 #define LT_BOOTSTRAP_BYTES 131072

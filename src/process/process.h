@@ -46,6 +46,11 @@ void lt_session_environ(void);
 unsigned lt_session_envp_size(char *const envp[]);
 void lt_session_envp(char *const envp[], char **out);
 
+/* preload.c: the first thing at start. It may not return: the image is executed again without us, or with us first. */
+void lt_preload_settle(char **argv, char **envp);
+/* The program has a sanitizer: nothing is to be recorded. */
+bool lt_preload_aside(void);
+
 /* start.c: creates the dump of this image and fills in its record. Returns 0 or -errno (said on stderr). */
 int lt_start_dump(const struct leaktrace_key *parent, const struct leaktrace_key *forked_from, uint32_t role);
 

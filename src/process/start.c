@@ -24,7 +24,6 @@
 #include "trace/gate.h"
 #include "trace/record.h"
 #include "trace/libunwind.h"
-#include <dlfcn.h>
 #include <limits.h>
 #include <string.h>
 
@@ -202,6 +201,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 	const char *options = NULL;
 	bool joined = false;
 	lt_thread.depth++;
+	lt_preload_settle(argv, envp);
 	lt_real_init();
 	lt_log_init();
 	for (char **e = envp; e && *e; e++) {
@@ -217,9 +217,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 	if (has_parent())
 		lt_log_quiet();
 	int state = LT_OFF;
-	if (dlsym(RTLD_DEFAULT, "__asan_init")) {
-		lt_warn("not traced: the program has AddressSanitizer, which does this work itself", NULL, NULL);
-	} else if (lt_r_locate() || !lt_session.only_r) {
+	if (!lt_preload_aside() && (lt_r_locate() || !lt_session.only_r)) {
 		lt_identity_read();
 		lt_gate_init();
 		if (lt_record_init()) {

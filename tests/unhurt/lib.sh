@@ -12,11 +12,13 @@
 #   $row_report=no                for all that follow: there may be no dump, the fact is not asked
 #   $row_top=N                    for all that follow: only so many sites are in the report, which of a session of many R's is large
 #   $row_natively, $row_traced    for all that follow: what LD_PRELOAD is, if not nothing and the library
+#   $row_extra                    for all that follow: one line of stderr is ours and begins so (a pattern of grep -E)
+#   $row_edit                     for all that follow: a script for sed -E that takes from both outputs what is never twice the same
 # shellcheck shell=sh disable=SC2034,SC2154
 . "$LT_SOURCE/tests/lib.sh"
 needs timeout jq
 ulimit -c 0
-rows=0 row_classified= row_report= row_natively= row_traced= row_top=
+rows=0 row_classified= row_report= row_natively= row_traced= row_extra= row_edit= row_top=
 patience=60
 table=${LT_TABLE:-$work/table}
 
@@ -44,6 +46,10 @@ ends_in_words() {
 	[ -z "$2" ] || printf ', `%s`' "$(cell "$2" 60)"
 }
 
+edited() {
+	[ -z "$row_edit" ] || sed -E -i "$row_edit" "$@"
+}
+
 row() {
 	row_text=$1 row_fact=$2
 	shift 2
@@ -53,10 +59,17 @@ row() {
 	row_status=$status
 	mv "$work/out" "$work/native.out"
 	mv "$work/err" "$work/native.err"
+	edited "$work/native.out" "$work/native.err"
 	run timeout -s KILL "$patience" env "LD_PRELOAD=${row_traced:-$lib}" "LEAKTRACE_OPTIONS=dir=$row_dir${options:+:$options}" "$@"
 	row_before=$failures
 	row_said=
 	same "$row_text: status" "$row_status" "$status"
+	if [ -n "$row_extra" ]; then
+		same "$row_text: lines of ours" 1 "$(grep -E -c "^$row_extra" "$work/err")"
+		grep -E -v "^$row_extra" "$work/err" >"$work/err.rest" || :
+		mv "$work/err.rest" "$work/err"
+	fi
+	edited "$work/out" "$work/err"
 	for stream in out err; do
 		checks=$((checks + 1))
 		if ! cmp -s "$work/native.$stream" "$work/$stream"; then
