@@ -140,6 +140,17 @@ static json_t *make_spans(const struct lt_report *report, const struct lt_proces
 	return list;
 }
 
+static json_t *make_notes(const struct lt_report *report, const struct lt_process *process)
+{
+	const struct lt_merge *merge = report->merge;
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < merge->tracer_note_count; i++)
+		if (&merge->processes[merge->tracer_notes[i].process] == process)
+			json_array_append_new(list, string_or_null(lt_intern_text(merge->intern, merge->tracer_notes[i].text)));
+	return list;
+}
+
 static json_t *make_process(const struct lt_report *report, const struct lt_process *process)
 {
 	const struct leaktrace_process *record = &process->record;
@@ -197,6 +208,7 @@ static json_t *make_process(const struct lt_report *report, const struct lt_proc
 	json_object_set_new(object, "r_version", record->r_version ? number(record->r_version) : json_null());
 	json_object_set_new(object, "r_stacks", json_boolean(record->flags & LEAKTRACE_PROCESS_R_STACKS));
 	json_object_set_new(object, "r_note", string_or_null(lt_intern_text(intern, record->r_note)));
+	json_object_set_new(object, "notes", make_notes(report, process));
 	json_object_set_new(object, "partial", json_boolean(process->partial));
 	return object;
 }

@@ -352,7 +352,7 @@ enum leaktrace_event_type {
 	LEAKTRACE_EVENT_CHILD_END = 2,  /* pid: child; value: its wait status, as waitpid() gives it */
 	LEAKTRACE_EVENT_MARK = 3,       /* text: label of leaktrace_mark() */
 	LEAKTRACE_EVENT_EXEC_FAILED = 4, /* value: errno; the image went on */
-	LEAKTRACE_EVENT_NOTE = 5,       /* text: a problem of the tracer, for people; this version of the library writes none */
+	LEAKTRACE_EVENT_NOTE = 5,       /* text: a problem of the tracer, for people */
 	LEAKTRACE_EVENT_START = 6,      /* recording was switched on; */
 	LEAKTRACE_EVENT_STOP = 7,       /* off */
 };

@@ -95,6 +95,11 @@ enum lt_malloc lt_real_called(void)
 	return called;
 }
 
+bool lt_real_has_glibc(void)
+{
+	return &gnu_get_libc_version != NULL;
+}
+
 #define RESOLVE(name) (*(void **)&lt_real.name = dlsym(RTLD_NEXT, #name))
 
 static void resolve(void)

@@ -71,6 +71,9 @@ bool lt_real_is_libc(void);
 enum lt_malloc { LT_MALLOC_OURS, LT_MALLOC_OF_ALLOCATOR, LT_MALLOC_OF_PROGRAM };
 enum lt_malloc lt_real_called(void);
 
+/* libc is glibc. */
+bool lt_real_has_glibc(void);
+
 /* From the bootstrap arena, zeroed; never given back. NULL when it is used up. */
 void *lt_bootstrap_alloc(size_t size, size_t alignment);
 #define LT_BOOTSTRAP_BYTES 131072

@@ -86,7 +86,9 @@ static void on_quick_exit_last(void *arg)
 	lt_end(LEAKTRACE_END__EXIT, lt_quick_exit_status, true, NULL);
 }
 
-extern int __cxa_at_quick_exit(void (*handler)(void *), void *dso_handle);
+/* Weak: not every libc has both; musl's loader then takes us in, and we do nothing. */
+extern int __cxa_at_quick_exit(void (*handler)(void *), void *dso_handle) __attribute__((weak));
+extern __typeof__(on_exit) on_exit __attribute__((weak));
 
 void lt_end_init(void)
 {

@@ -189,8 +189,9 @@ static void on_child(void)
 	lt_thread.depth--;
 }
 
-/* glibc's; pthread_atfork() itself is in libc_nonshared.a and would tie the handlers to our own object. */
-extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso_handle);
+/* glibc's (weak, see end.c); pthread_atfork() itself is in libc_nonshared.a and would tie the handlers to our own object. */
+extern int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void), void *dso_handle)
+	__attribute__((weak));
 
 void lt_fork_init(void)
 {

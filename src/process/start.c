@@ -25,6 +25,7 @@
 #include "trace/record.h"
 #include "trace/libunwind.h"
 #include <limits.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define FIRST_SIZE_R (UINT64_C(1) << 20)
@@ -191,15 +192,27 @@ void lt_start_before_main(void)
 {
 	lt_thread.depth++;
 	lt_session_environ();
-	if (lt_load_relaxed(&lt_state) == LT_ON && lt_libunwind_init())
+	/* dlopen allocates, and a malloc of the program's may count on its own constructor, which comes later. */
+	if (lt_load_relaxed(&lt_state) == LT_ON && lt_real_called() != LT_MALLOC_OF_PROGRAM && lt_libunwind_init())
 		lt_warn("libunwind-x86_64.so.8 is missing: unusual stacks are cut", NULL, NULL);
 	lt_thread.depth--;
 }
+
+static const char own_malloc[] =
+	"it has a malloc of its own, and only what that takes from the next one is seen; unusual stacks are cut";
 
 static __attribute__((constructor)) void start(int argc, char **argv, char **envp)
 {
 	const char *options = NULL;
 	bool joined = false;
+	/* musl: its constructors get no arguments. */
+	if (!lt_real_has_glibc()) {
+		lt_log_init();
+		if (!environ || !getenv("LEAKTRACE_SESSION"))
+			lt_warn("not traced: the program's libc is not glibc", NULL, NULL);
+		lt_store_relaxed(&lt_state, LT_OFF);
+		return;
+	}
 	lt_thread.depth++;
 	lt_preload_settle(argv, envp);
 	lt_real_init();
@@ -247,4 +260,6 @@ out:
 	lt_record_settle();
 	lt_hooks_switch();
 	lt_thread.depth--;
+	if (state == LT_ON && lt_real_called() == LT_MALLOC_OF_PROGRAM)
+		lt_event(LEAKTRACE_EVENT_NOTE, 0, 0, own_malloc);
 }

@@ -1,9 +1,9 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Programs with sanitizers.
-# usage: allocators.sh [PART...]   of: sanitized
+# Programs with a malloc of their own; programs with sanitizers.
+# usage: allocators.sh [PART...]   of: own sanitized
 . "$LT_SOURCE/tests/unhurt/lib.sh"
-parts=${*:-sanitized}
+parts=${*:-own sanitized}
 row_classified=yes
 
 library() {
@@ -20,6 +20,39 @@ jq_functions="$jq_functions"'
 	def only_lost(n): .totals.definite.blocks == n and .totals.possible.blocks == 0 and clean;
 	def cxx(f; n; b): holds(f; n; b) or holds(f + "()"; n; b);
 '
+
+operators='cxx("by_new"; 1; 501) and cxx("by_new_array"; 1; 502) and cxx("by_new_nothrow"; 1; 503) and cxx("by_new_array_nothrow"; 1; 504)
+	and cxx("by_new_aligned"; 1; 640) and cxx("by_new_array_aligned"; 1; 1280) and cxx("by_new_aligned_nothrow"; 1; 1920)
+	and blocks("freed()") + blocks("freed") + blocks("failing()") + blocks("failing") == 0 and clean'
+
+part_own() {
+	part "A malloc of the program's own"
+	said='any(one("master").notes[]; test("malloc of its own"))'
+	for how in all some late; do
+		row "the program's own: $how of the family" "blocks(\"leak_own\") == 0 and $said and clean" "$targets/own-malloc-$how"
+	done
+	row "the program's own: passes on, found by dlsym" "lost(\"leak_own\"; 4) and $said and clean" "$targets/own-malloc-counts"
+	row "no malloc of the program's, but an address of it" 'lost("leak_own"; 4) and one("master").notes == [] and clean' "$targets/own-malloc-none"
+	[ ! -x "$targets/own-operators" ] || row "the program's own new and delete" "$operators" "$targets/own-operators"
+	row "a library's own, -Bsymbolic" 'lost("leak_symbolic"; 2)' "$targets/symbolic-malloc"
+	row_report=no
+	if [ -x "$targets/static-allocators" ]; then
+		row 'statically linked: not traced' true "$targets/static-allocators" plain
+	else
+		left_out 'statically linked' 'no static libc'
+	fi
+	if [ -x "$targets/sanitized-musl-gcc-none" ]; then
+		row_extra='leaktrace: \[[0-9]+\] not traced'
+		for how in leak fork env; do
+			row_edit=
+			[ $how != env ] || row_edit='s/^(none|[^ ]*libleaktrace.so)$/LD_PRELOAD/'
+			row "musl, $how: not traced" true "$targets/sanitized-musl-gcc-none" $how
+		done
+	else
+		left_out musl 'no musl-gcc'
+	fi
+	row_report= row_extra= row_edit=
+}
 
 part_sanitized() {
 	part "Sanitizers"
