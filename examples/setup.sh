@@ -29,6 +29,11 @@ things() {
 		tests command valgrind valgrind
 		tests file /usr/lib/debug/.build-id libc6-dbg
 		tests library cmocka libcmocka-dev
+		tests runtime libjemalloc.so.2 libjemalloc2
+		tests runtime libtcmalloc.so.4 libgoogle-perftools4
+		tests runtime libtcmalloc_minimal.so.4 libtcmalloc-minimal4
+		tests runtime libmimalloc.so.2 libmimalloc2.0
+		tests command musl-gcc musl-tools
 		tests rpackage callr r-cran-callr
 		tests rpackage Rcpp r-cran-rcpp
 		tests rpackage data.table r-cran-data.table
@@ -44,6 +49,7 @@ has() {
 	case $1 in
 	command) command -v "$2" ;;
 	library) command -v pkg-config && pkg-config --exists "$2" ;;
+	runtime) PATH=$PATH:/sbin:/usr/sbin ldconfig -p | grep -q "^[[:space:]]*$2 " ;;
 	header) command -v cc && echo "#include <$2>" | cc -E -xc - ;;
 	rpackage) command -v Rscript && Rscript --vanilla -e "quit(status = !requireNamespace('$2', quietly = TRUE))" ;;
 	file) [ -e "$2" ] ;;

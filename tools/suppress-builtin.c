@@ -56,6 +56,9 @@ const struct lt_builtin lt_builtins[] = {
 	 * libstdc++ and kept to the end. That has no name in a stripped one, but only the loader calls it. */
 	{"^libstdc++.so", NULL, NULL, "^ld-linux", KEPT | POSSIBLE},
 
+	/* tcmalloc's constructor makes objects that only its own variables lead to, and those are no roots (src/trace/allocator.h). */
+	{"^libtcmalloc", NULL, NULL, "^ld-linux", ANY},
+
 	/* OpenBLAS keeps its work buffers, aligned within what malloc() gave, in a table for the next call, and its threads. */
 	{"^libopenblas", "^blas_memory_alloc", NULL, NULL, KEPT | POSSIBLE},
 	{"^libopenblas", "^blas_thread_init$", NULL, NULL, KEPT | POSSIBLE},

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/sys.h"
 #include "r/elf.h"
+#include "trace/allocator.h"
 #include "trace/sample.h"
 #include <gnu/libc-version.h>
 #include <link.h>
@@ -86,6 +87,30 @@ static int look_for_called(struct dl_phdr_info *info, size_t size, void *arg)
 	return 1;
 }
 
+/* The object that the real malloc is in, if that is an allocator's library. */
+static int look_for_allocator(struct dl_phdr_info *info, size_t size, void *arg)
+{
+	if (!holds(info, (uintptr_t)lt_real.malloc) || !is_allocator(info->dlpi_name))
+		return 0;
+	struct lt_range code = { UINTPTR_MAX, 0 };
+	for (unsigned i = 0; i < info->dlpi_phnum; i++) {
+		const ElfW(Phdr) *part = &info->dlpi_phdr[i];
+		uintptr_t low = info->dlpi_addr + part->p_vaddr, high = low + part->p_memsz;
+		if (part->p_type == PT_TLS && info->dlpi_tls_data) {
+			lt_allocator.tls_low = (char *)info->dlpi_tls_data - (char *)__builtin_thread_pointer();
+			lt_allocator.tls_high = lt_allocator.tls_low + (intptr_t)part->p_memsz;
+		}
+		if (part->p_type != PT_LOAD)
+			continue;
+		code.low = low < code.low ? low : code.low;
+		code.high = high > code.high ? high : code.high;
+		if (part->p_flags & PF_W && lt_allocator.data_count < LT_ALLOCATOR_DATA)
+			lt_allocator.data[lt_allocator.data_count++] = (struct lt_range){ low, high };
+	}
+	lt_allocator.code = code;
+	return 1;
+}
+
 /* The first in the loader's list. Not by the address of malloc: in a program that is not position-independent and takes it, that
  * is the program's own jump to it. */
 enum lt_malloc lt_real_called(void)
@@ -140,7 +165,12 @@ static void resolve(void)
 	RESOLVE(sigaction);
 	RESOLVE(signal);
 	RESOLVE(dlclose);
+	RESOLVE(mmap);
+	RESOLVE(munmap);
+	RESOLVE(mremap);
+	RESOLVE(sbrk);
 	dl_iterate_phdr(look_for_libc, NULL);
+	dl_iterate_phdr(look_for_allocator, NULL);
 }
 
 void lt_real_init(void)

@@ -15,11 +15,13 @@
  *                  is the program's. Where a heap begins before its first tracked block is tried out: the lowest place
  *                  from which sizes lead to that block.
  *
- * Blocks that none of that explains are of another allocator (jemalloc, tcmalloc). Nothing is known of its layout: the whole
- * mapping around such a block is no root, if it is anonymous and not a program's .bss; the note says so.
+ * An allocator's library that stands behind us (jemalloc, tcmalloc, mimalloc): all that it took from the kernel is no root, nor are its
+ * variables; see trace/allocator.h. Blocks that none of that explains are of yet another one. Nothing is known of its layout: the
+ * whole mapping around such a block is no root, if it is anonymous and not a program's .bss; the note says so.
  *
  * Of a sample (option sample) only some blocks are given, and what leads to them lies in others. So each chunk in use that the
  * walks pass and that is no given block is judged like one, and forgotten then. A mmapped chunk that was not recorded is a root.
+ * Of an allocator's library nobody knows which of its memory is in use: what only that leads to is possible.
  *
  * Turned down: excluding [heap] (the program's own sbrk is in it; without address randomisation the program's .bss too); mp_
  * for the start of the heap (its layout changes); skipping free chunks by glibc's lists (a block is tracked or not).
@@ -28,6 +30,7 @@
  */
 #include "base/arena.h"
 #include "scan/work.h"
+#include "trace/allocator.h"
 #include <string.h>
 
 #define HEAP_MAX (UINT64_C(64) << 20)
@@ -375,6 +378,8 @@ static void exclude_block(struct malloc_walk *walk, const struct lt_map_line *li
 {
 	struct lt_scan_work *w = walk->w;
 	uintptr_t address = block->address, chunk = address - CHUNK_HEAD;
+	if (lt_allocator_has(address))
+		return;
 	while (*heap < heaps->count && address >= heaps->all[*heap].high)
 		++*heap;
 	if (*heap < heaps->count && address >= heaps->all[*heap].low + CHUNK_HEAD) {
@@ -416,12 +421,64 @@ static void find_arenas(struct malloc_walk *walk)
 		}
 }
 
+static void add_taken(uintptr_t low, uintptr_t high, void *arg)
+{
+	lt_ranges_add(arg, low, high);
+}
+
+static void exclude_allocator(struct lt_scan_work *w)
+{
+	w->allocator = lt_allocator.data_count > 0;
+	for (unsigned i = 0; i < lt_allocator.data_count; i++)
+		lt_ranges_add(&w->not_roots, lt_allocator.data[i].low, lt_allocator.data[i].high);
+	lt_allocator_visit(add_taken, &w->not_roots);
+}
+
+static void read_part(struct lt_scan_work *w, uintptr_t low, uintptr_t high)
+{
+	for (size_t i = 0; i < w->line_count && low < high; i++) {
+		const struct lt_map_line *line = &w->lines[i];
+		uintptr_t from = line->low > low ? line->low : low, to = line->high < high ? line->high : high;
+		if (from < to && lt_maps_root(line))
+			lt_pages_read(w, from, to, lt_pages_how(line), lt_mark_words);
+	}
+}
+
+/* But for the blocks in it. */
+static void read_rest(uintptr_t low, uintptr_t high, void *arg)
+{
+	struct lt_scan_work *w = arg;
+	uint32_t first = 0, last = w->count;
+	while (first < last) {
+		uint32_t middle = first + (last - first) / 2;
+		if (lt_block_end(&w->blocks[middle]) <= low)
+			first = middle + 1;
+		else
+			last = middle;
+	}
+	for (uint32_t i = first; low < high && i < w->count && w->blocks[i].address < high; i++) {
+		if (w->blocks[i].address > low)
+			read_part(w, low, w->blocks[i].address & -LT_WORD);
+		uintptr_t end = (lt_block_end(&w->blocks[i]) + LT_WORD - 1) & -LT_WORD;
+		low = end > low ? end : low;
+	}
+	if (low < high)
+		read_part(w, low, high);
+}
+
+void lt_malloc_read_rest(struct lt_scan_work *w)
+{
+	if (w->allocator && w->scan->sampled)
+		lt_allocator_visit(read_rest, w);
+}
+
 void lt_malloc_exclude(struct lt_scan_work *w)
 {
 	struct malloc_walk walk = { .w = w, .tries = TRIES };
 	struct lt_ranges own, heaps;
 	size_t line = 0, heap = 0;
 
+	exclude_allocator(w);
 	find_arenas(&walk);
 	own = w->not_roots; /* heaps come into a set of their own, for the walk below */
 	w->not_roots = (struct lt_ranges){ 0 };

@@ -209,6 +209,7 @@ void lt_mark_run(struct lt_scan_work *w, const struct lt_scan_heap *heap)
 	for (uint32_t i = 0; i < w->count; i++)
 		if (w->blocks[i].kind == LEAKTRACE_KIND_POSSIBLE)
 			push(w, i);
+	lt_malloc_read_rest(w);
 	scan_listed(w);
 	w->phase = LT_PHASE_LOST;
 	for (uint32_t i = 0; i < w->count; i++) {

@@ -52,6 +52,8 @@ static void write_note(struct lt_scan_work *w)
 	w->scan->note[0] = 0;
 	add_note(&note, w->foreign_malloc,
 	         "the allocator is not glibc's: mappings with blocks in them are no roots, the program's own memory there neither");
+	add_note(&note, w->allocator && w->scan->sampled,
+	         "the allocator is not glibc's: what only blocks lead to that were not recorded is possible");
 	add_note(&note, w->chunks_broken, "the heap is damaged: headers of blocks were overwritten");
 	add_note(&note, w->swap_unknown, "pagemap can't be read: memory that is swapped out was not scanned");
 	add_note(&note, w->copy_refused, "process_vm_readv is not allowed: shared, swapped and protected memory was not scanned");

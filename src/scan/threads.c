@@ -17,6 +17,7 @@
  * scanned with it.
  */
 #include "scan/work.h"
+#include "trace/allocator.h"
 
 #define PTHREAD_WORDS (0xa00 / LT_WORD) /* no version's is larger */
 #define PTHREAD_ALIGN 64
@@ -110,8 +111,11 @@ void lt_threads_exclude(struct lt_scan_work *w)
 		const uintptr_t tp = w->scan->threads[t].tp;
 		if (!exclude_below(w, &w->scan->threads[t]))
 			main = true;
-		if (tp)
-			lt_ranges_add(&w->not_roots, tp + (uintptr_t)w->scan->own_tls_low, tp + (uintptr_t)w->scan->own_tls_high);
+		if (!tp)
+			continue;
+		lt_ranges_add(&w->not_roots, tp + (uintptr_t)w->scan->own_tls_low, tp + (uintptr_t)w->scan->own_tls_high);
+		if (lt_allocator.tls_high != lt_allocator.tls_low)
+			lt_ranges_add(&w->not_roots, tp + (uintptr_t)lt_allocator.tls_low, tp + (uintptr_t)lt_allocator.tls_high);
 	}
 	for (size_t i = 0; i < w->line_count; i++)
 		if (!main && (w->lines[i].flags & LT_MAP_STACK))

@@ -102,6 +102,8 @@ enum lt_block_state {
 };
 
 void lt_malloc_exclude(struct lt_scan_work *w);
+/* Of a sample: marks what is led to by memory of an allocator behind us that is no given block. */
+void lt_malloc_read_rest(struct lt_scan_work *w);
 void lt_threads_exclude(struct lt_scan_work *w);
 /* Calls `words` for the words of all roots with any of `flags` wanted (0: any) and none unwanted. */
 void lt_roots_read(struct lt_scan_work *w, uint32_t wanted, uint32_t unwanted, lt_words_fn *words);
@@ -165,6 +167,7 @@ struct lt_scan_work {
 	int pagemap;    /* descriptor, -1: mincore is asked instead */
 	uintptr_t window; /* address of pagemap_entries[0] for lt_pages_there(); 0: none */
 	bool glibc;       /* glibc's malloc is in use */
+	bool allocator;   /* an allocator's library is */
 
 	/* for the note */
 	bool foreign_malloc, swap_unknown, copy_refused, chunks_broken;

@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Programs with a malloc of their own; programs with sanitizers.
-# usage: allocators.sh [PART...]   of: own sanitized
+# Other allocators, preloaded before and behind us and linked in; programs with a malloc of their own; programs with sanitizers.
+# usage: allocators.sh [PART...]   of: preloaded r linked own sanitized
 . "$LT_SOURCE/tests/unhurt/lib.sh"
-parts=${*:-own sanitized}
+parts=${*:-preloaded r linked own sanitized}
+program=$targets/allocators
 row_classified=yes
 
 library() {
@@ -21,9 +22,103 @@ jq_functions="$jq_functions"'
 	def cxx(f; n; b): holds(f; n; b) or holds(f + "()"; n; b);
 '
 
+family='(. as $r | ["malloc", "calloc", "calloc_array", "realloc_new", "realloc_grown", "realloc_shrunk", "reallocarray", "posix_memalign"]
+	| to_entries | all(.[]; . as $e | $r | holds("by_" + $e.value; 1; 1001 + $e.key)))
+	and holds("by_aligned_alloc"; 1; 1088) and holds("by_memalign"; 1; 1009) and holds("by_valloc"; 1; 1010)
+	and blocks("by_pvalloc") == 1 and holds("by_realloc_failed"; 1; 1012) and holds("by_usable_size"; 1; 1013)
+	and blocks("by_zero") == 2 and holds("by_strdup"; 1; 1015)
+	and blocks("freed") + blocks("failing") + blocks("keeps_errno") == 0 and clean'
 operators='cxx("by_new"; 1; 501) and cxx("by_new_array"; 1; 502) and cxx("by_new_nothrow"; 1; 503) and cxx("by_new_array_nothrow"; 1; 504)
 	and cxx("by_new_aligned"; 1; 640) and cxx("by_new_array_aligned"; 1; 1280) and cxx("by_new_aligned_nothrow"; 1; 1920)
 	and blocks("freed()") + blocks("freed") + blocks("failing()") + blocks("failing") == 0 and clean'
+
+# The cases that every way of having the allocator must pass. usage: few NAME PROGRAM
+few() {
+	row "$1: lost blocks among many" 'lost("leak_plain"; 3) and only_lost(3)' "$2" plain
+	row "$1: lists, lost and kept" 'kinds("lost_list") == {definite: 1, indirect: 19999} and kept("kept_list"; 20000)
+		and kinds("lost_ring") == {definite: 1, indirect: 19} and lost("lost_alone"; 8) and only_lost(10)' "$2" lists
+	row "$1: children that free what they inherited" 'lost("leak_child"; 40) and only_lost(40)' "$2" forks
+	row "$1: aligned, usable sizes" 'lost("leak_aligned"; 13) and only_lost(13)' "$2" aligned
+}
+
+# usage: many NAME PROGRAM
+many() {
+	few "$1" "$2"
+	row "$1: the program's own mappings among the allocator's" 'kept("in_mapping"; 32) and kept("in_sbrk"; 1) and only_lost(0)' "$2" mapped
+	row "$1: big blocks" 'lost("leak_big"; 1) and lost("leak_huge"; 1) and kept("kept_big"; 1) and only_lost(2)' "$2" big
+	row "$1: realloc" 'lost("leak_resized"; 2) and only_lost(2)' "$2" resized
+	row "$1: eight threads, frees across" 'lost("leak_thread"; 80) and only_lost(80)' "$2" threads
+	row "$1: a snapshot" 'lost("leak_early"; 4) and lost("leak_late"; 4) and only_lost(8)' "$2" snapshot
+	row "$1: exec of itself" '(.processes | length == 3) and lost("leak_image"; 3) and only_lost(3)' "$2" execs
+	row "$1: the whole family" "$family" "$targets/family" any
+	[ ! -x "$targets/operators" ] || row "$1: new and delete, in all forms" "$operators" "$targets/operators"
+	row "$1: fork while eight threads allocate" '([process("fork")[] | select(ended("_exit"; 0))] | length == 30)
+		and blocks("leak_child") == 60 and blocks("leak_thread") == 80 and clean' "$targets/thread-fork" 30
+	for how in return abort thread; do
+		row "$1: ends by $how" 'blocks("leak") == 4 and clean' "$targets/endings" "$how"
+	done
+	options=active=0
+	row "$1: dormant, on and off" 'lost_perhaps("leak_during"; 10) and kinds("held") == {possible: 4} and clean' "$targets/dormant" itself
+	options=sample=512k
+	row "$1: a sample" 'all(.processes[]; .mode == "sampled") and lost_perhaps("leak_big"; 1) and clean' "$2" big
+	options=
+}
+
+part_preloaded() {
+	for name in libjemalloc.so.2 libtcmalloc.so.4 libtcmalloc_minimal.so.4 libmimalloc.so.2; do
+		short=${name%%.*}
+		short=${short#lib}
+		path=$(library "$name")
+		if [ -z "$path" ]; then
+			left_out "$short" 'not installed'
+			continue
+		fi
+		part "$short, preloaded behind us"
+		row_natively=$path row_traced=$lib:$path
+		# The small one is the same but for its profilers.
+		if [ "$short" = tcmalloc_minimal ]; then few "$short behind" "$program"; else many "$short behind" "$program"; fi
+		part "$short, preloaded before us"
+		row_traced="$path $lib"
+		few "$short before" "$program"
+	done
+	row_natively= row_traced=
+}
+
+part_r() {
+	part "R and another allocator"
+	if ! command -v Rscript >/dev/null; then
+		left_out R 'not installed'
+		return
+	fi
+	cat >"$work/workers.R" <<-'END'
+		x <- unlist(parallel::mclapply(1:4, function(i) sum(sapply(1:200, function(k) length(rnorm(1000 + k)))), mc.cores = 2))
+		print(x)
+	END
+	seen='([process("fork")[]] | length == 2) and one("master").allocations > 10000 and all(.processes[]; .unknown_frees == 0 and .dropped == 0)'
+	options=depth=8 # a small report
+	for name in libjemalloc.so.2 libtcmalloc.so.4; do
+		path=$(library "$name")
+		[ -n "$path" ] || continue
+		row_natively=$path row_traced=$lib:$path
+		row "R, mclapply, ${name%%.*} behind" "$seen and only_lost(0)" Rscript --vanilla "$work/workers.R"
+		[ "$name" = libjemalloc.so.2 ] || continue
+		row_traced=$path:$lib row_classified=
+		row "R, mclapply, ${name%%.*} before" "$seen" Rscript --vanilla "$work/workers.R"
+		row_classified=yes
+	done
+	row_natively= row_traced= options=
+}
+
+part_linked() {
+	part "Linked with the program"
+	for name in libjemalloc libtcmalloc libtcmalloc_minimal libmimalloc; do
+		if [ -x "$targets/linked-$name" ]; then
+			few "linked with ${name#lib}" "$targets/linked-$name"
+		else
+			left_out "linked with ${name#lib}" 'was not there when the programs were built'
+		fi
+	done
+}
 
 part_own() {
 	part "A malloc of the program's own"

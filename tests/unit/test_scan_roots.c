@@ -17,6 +17,7 @@
 
 #include "base/sys.h"
 #include "scan_world.h"
+#include "trace/allocator.h"
 #include "tracer.h"
 
 #define PAGE 4096
@@ -396,6 +397,52 @@ static void blocks_of_an_unknown_allocator_hide_their_mapping(void **state)
 	munmap(heap, 16 * PAGE);
 }
 
+/* Of the heap: page 0 no access, 1 to 9 the allocator's, 10 and 11 the program's, in one line. */
+static NOINLINE char *allocators_heap(void)
+{
+	char *heap = map(12 * PAGE, MAP_PRIVATE | MAP_ANONYMOUS, -1);
+
+	mprotect(heap, PAGE, PROT_NONE);
+	lt_allocator_took((uintptr_t)heap, 10 * PAGE);
+	lt_allocator.data[0] = (struct lt_range){ (uintptr_t)&bss, (uintptr_t)(&bss + 1) };
+	lt_allocator.data_count = 1;
+	for (unsigned i = 1; i < 6; i++)
+		track_at(heap + i * PAGE + 48, 64, false);
+	keep(heap + 9 * PAGE, 0, 0); /* a stale word, or the allocator's own */
+	keep(&bss[1], 1, 0);         /* likewise */
+	keep(heap + 11 * PAGE, 2, 0);
+	point(2, 8, 3, 0);
+	keep(heap + 3 * PAGE + 48 + 64, 4, 0); /* behind a block: one that was not recorded */
+	return heap;
+}
+
+static void allocators_heap_end(char *heap)
+{
+	bss[1] = 0;
+	lt_allocator.data_count = 0;
+	lt_allocator_gave((uintptr_t)heap, 10 * PAGE);
+	munmap(heap, 12 * PAGE);
+}
+
+static void memory_that_an_allocator_took_is_no_root(void **state)
+{
+	char *heap = allocators_heap();
+
+	assert_judged("ddrrd");
+	assert_string_equal(world->scan.note, "");
+	allocators_heap_end(heap);
+}
+
+static void of_a_sample_what_an_allocators_memory_leads_to_is_possible(void **state)
+{
+	char *heap = allocators_heap();
+
+	world->scan.sampled = true;
+	assert_judged("pdrrp");
+	assert_non_null(strstr(world->scan.note, "not recorded"));
+	allocators_heap_end(heap);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, world_start, world_end)
 
 int main(void)
@@ -416,6 +463,8 @@ int main(void)
 		TEST(protected_part_of_a_block_is_passed_over),
 		TEST(overwritten_header_is_survived),
 		TEST(blocks_of_an_unknown_allocator_hide_their_mapping),
+		TEST(memory_that_an_allocator_took_is_no_root),
+		TEST(of_a_sample_what_an_allocators_memory_leads_to_is_possible),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
