@@ -31,6 +31,7 @@
 #define FEW 128 /* blocks; so many in 256 KiB have little to do with its memory, and may well have more of ours */
 #define SECOND_BYTES 4096
 #define SPARES 4
+#define GROWTHS 16 /* at a time, for a block whose run reaches the end of the array */
 #define PATIENT_NS 200000000
 #define IMPATIENT_NS 5000000
 
@@ -152,12 +153,14 @@ static bool copy(struct lt_live_array *to, const struct lt_live_array *from)
 	return true;
 }
 
-static int grow(struct lt_live_shard *shard)
+/* `times`: it was done just so often, and a run still reaches the end. */
+static int grow(struct lt_live_shard *shard, unsigned times)
 {
 	struct lt_live_array *old = shard->array, *array;
 	uint32_t live = 1;
 	for (uint32_t i = 0, n = size_of(old); i < n; i++)
 		live += !!old->entries[i].value;
+	live += times * FIRST_SLOTS;
 	while ((array = make_array(live, old->slots <= FIRST_SLOTS)) && !copy(array, old)) {
 		put_spare(array);
 		live += live / 2 + FIRST_SLOTS; /* addresses that fall on one another: a run beyond the tail */
@@ -175,7 +178,7 @@ static int place(struct lt_live_shard *shard, const struct lt_block *block, stru
 {
 	uint64_t key = (uint64_t)block->address << 17 | (block->task & 0xfffff);
 	uint64_t value = block->size << 32 | (uint64_t)(block->task >> 20) << 23 | block->site;
-	for (bool grown = false;;) {
+	for (unsigned grown = 0;;) {
 		struct lt_live_array *array = shard->array;
 		struct lt_live_entry *e = lt_live_home(array, block->address), *end = &array->entries[size_of(array)];
 		struct lt_live_entry *freed = NULL;
@@ -186,10 +189,10 @@ static int place(struct lt_live_shard *shard, const struct lt_block *block, stru
 		}
 		if (!e->key && freed) {
 			e = freed;
-		} else if (!e->key && (e == end || !array->room) && !grown) {
-			if (grow(shard) && (e == end || array == &nothing.array))
+		} else if (!e->key && (e == end ? grown < GROWTHS : !array->room && !grown)) {
+			if (grow(shard, grown) && (e == end || array == &nothing.array))
 				return -ENOMEM;
-			grown = true;
+			grown++;
 			continue;
 		} else if (!e->key) {
 			if (e == end)
