@@ -3,8 +3,11 @@
  * The sequence of events in the dump. Events come from hooks of fork and wait, which programs also call in signal handlers (R
  * reaps its children in one), and from calls from outside. Where the tracer itself was interrupted, an event is written only if that
  * takes no lock that is held and no new chunk; else it waits in a small ring, for the next event or the end of the image.
+ *
+ * They take a quarter of what the dump may grow to: a process that forks for ever must not have no room for new sites.
  */
 #include "base/lock.h"
+#include "base/options.h"
 #include "base/sys.h"
 #include "dump/dump.h"
 #include "process/process.h"
@@ -14,6 +17,7 @@
 #include <string.h>
 
 #define QUEUE 64
+#define SHARE 4 /* of max_size */
 
 struct queued {
 	int full; /* release after the rest, acquire before it */
@@ -27,14 +31,17 @@ static struct lt_records records = { .type = LEAKTRACE_CHUNK_EVENTS,
 static struct queued queue[QUEUE];
 static unsigned queue_next;
 static int queued;
+static uint64_t appended;
 
 static void append(const struct leaktrace_event *event)
 {
-	struct leaktrace_event *record = lt_dump_append(&records);
+	bool room = appended < lt_options.max_size / SHARE / sizeof *event;
+	struct leaktrace_event *record = room ? lt_dump_append(&records) : NULL;
 	if (!record) {
 		lt_add_relaxed(&lt_process->dropped_events, 1);
 		return;
 	}
+	appended++;
 	*record = *event;
 	lt_dump_commit(&records);
 }
@@ -141,5 +148,6 @@ void lt_events_fork_child(void)
 	records.chunk = NULL;
 	records.next = 0;
 	queued = 0;
+	appended = 0;
 	memset(queue, 0, sizeof queue);
 }

@@ -9,6 +9,7 @@
 
 #include <cmocka.h>
 
+#include "base/options.h"
 #include "process/process.h"
 #include "trace/gate.h"
 #include "trace/record.h"
@@ -61,6 +62,17 @@ static void event_inside_the_tracer_is_written_at_once_where_there_is_room(void 
 	lt_event(LEAKTRACE_EVENT_STOP, 0, 1, NULL);
 	lt_event(LEAKTRACE_EVENT_START, 0, 2, NULL);
 	assert_int_equal(in_order(*state), 3);
+}
+
+static void events_take_a_quarter_of_the_dump_at_most(void **state)
+{
+	uint64_t max_size = lt_options.max_size;
+	lt_options.max_size = 4096 * 4;
+	for (int i = 0; i < 4096; i++)
+		lt_event(LEAKTRACE_EVENT_FORK, 0, i, NULL);
+	lt_options.max_size = max_size;
+	assert_int_equal(in_order(*state), 4096 / sizeof(struct leaktrace_event));
+	assert_int_equal(lt_process->dropped_events, 4096 - 4096 / sizeof(struct leaktrace_event));
 }
 
 static void dump_that_is_prepared_has_room_for_the_first(void **state)
@@ -126,6 +138,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(event_is_in_the_dump_with_its_text),
 		TEST(event_inside_the_tracer_is_written_at_once_where_there_is_room),
+		TEST(events_take_a_quarter_of_the_dump_at_most),
 		TEST(dump_that_is_prepared_has_room_for_the_first),
 		TEST(event_without_room_waits_for_the_next_and_stays_in_order),
 		TEST(event_without_room_is_written_at_the_end),
