@@ -24,9 +24,13 @@
 #define BATCH_LARGE ((UINT64_C(256) << 10) - sizeof(struct leaktrace_chunk)) /* for lists beyond 1 MiB, or they would be too many */
 
 struct list {
-	struct leaktrace_chunk *chunks[CHUNKS];
+	struct {
+		struct leaktrace_chunk *chunk;
+		uint64_t room; /* of so many records */
+	} chunks[CHUNKS];
 	uint32_t count; /* chunks there are */
 	uint32_t used;  /* of these, in the present generation */
+	uint64_t filled; /* records in the last one of these */
 };
 
 static struct list *lists[2][2]; /* [set][0 blocks, 1 inherited] */
@@ -52,11 +56,8 @@ static struct {
 static void *room(struct list *list, uint32_t type, uint32_t record_size, uint32_t generation, uint64_t records)
 {
 	for (;;) {
-		if (list->used) {
-			struct leaktrace_chunk *chunk = list->chunks[list->used - 1];
-			if (sizeof *chunk + (chunk->count + 1) * record_size <= chunk->size)
-				return (char *)(chunk + 1) + chunk->count * record_size;
-		}
+		if (list->used && list->filled < list->chunks[list->used - 1].room)
+			return (char *)(list->chunks[list->used - 1].chunk + 1) + list->filled * record_size;
 		if (list->used == list->count) {
 			uint64_t bytes = (records ? records : 1) * record_size;
 			if (list->count == CHUNKS)
@@ -65,9 +66,11 @@ static void *room(struct list *list, uint32_t type, uint32_t record_size, uint32
 			struct leaktrace_chunk *chunk = lt_dump_chunk(type, record_size, bytes < batch ? bytes : batch);
 			if (!chunk)
 				return NULL;
-			list->chunks[list->count++] = chunk;
+			list->chunks[list->count].chunk = chunk;
+			list->chunks[list->count++].room = (bytes < batch ? bytes : batch) / record_size;
 		}
-		struct leaktrace_chunk *chunk = list->chunks[list->used++];
+		struct leaktrace_chunk *chunk = list->chunks[list->used++].chunk;
+		list->filled = 0;
 		lt_store_release(&chunk->count, 0); /* an old generation's chunk is empty before it is the new one's */
 		lt_store_release(&chunk->generation, generation);
 	}
@@ -75,8 +78,7 @@ static void *room(struct list *list, uint32_t type, uint32_t record_size, uint32
 
 static void commit(struct list *list)
 {
-	struct leaktrace_chunk *chunk = list->chunks[list->used - 1];
-	lt_store_release(&chunk->count, chunk->count + 1); /* pairs with the reader of the file */
+	lt_store_release(&list->chunks[list->used - 1].chunk->count, ++list->filled); /* pairs with the reader of the file */
 }
 
 static bool write_block(const struct lt_block *block, void *arg)

@@ -18,6 +18,7 @@ struct lt_records {
 	struct leaktrace_chunk *chunk; /* the last one; NULL: none yet */
 	uint64_t chunk_offset;         /* its place in the file */
 	uint64_t next;                 /* index of the next record */
+	uint64_t count, size;          /* as the last chunk's header has them; not read from there, for somebody may truncate the file */
 };
 
 /* Creates the file at `path` (absolute; copied), exclusively, mode 0600, following no link, and maps its first `first_size`
@@ -35,6 +36,9 @@ extern LT_HIDDEN struct leaktrace_process *lt_process;
  * lt_dump_commit(). Calls of one sequence must be serialised by the caller. Takes the dump's lock (rank 4). */
 void *lt_dump_append(struct lt_records *records);
 void lt_dump_commit(struct lt_records *records);
+
+/* The next record needs no new chunk. */
+bool lt_dump_has_room(const struct lt_records *records);
 
 /* Appends a string record to the string chunks; returns its reference, 0 when full. Not interned. Caller serialises by the
  * intern lock. At most 64 KiB, the rest is cut. `bounded`: as in lt_records. */

@@ -8,6 +8,9 @@
  * is another file by then, or can't be opened (chroot, dropped privileges), the dump stays as it is, flagged FULL.
  * RLIMIT_FSIZE is asked first, as fallocate beyond it raises SIGXFSZ.
  *
+ * What was written is never read again to find a place in memory: somebody may truncate the file (see lt_dump_lost()), and then it
+ * is zero.
+ *
  * Invariants: header->committed <= bytes reserved; all below `committed` is whole chunks with valid headers; a chunk lies in
  * one segment. Commit points: a chunk's header is complete before `committed` is raised over it, a record before its chunk's
  * `count`. Turned down: one mapping of max_size at start (RLIMIT_AS), and mremap (moves the pages under other threads).
@@ -292,7 +295,7 @@ static bool extend(struct lt_records *records)
 	uint64_t offset;
 	uint64_t size = records->chunk_size;
 	if (!size) {
-		size = records->chunk ? 2 * records->chunk->size : CHUNK_FIRST;
+		size = records->chunk ? 2 * records->size : CHUNK_FIRST;
 		if (size > CHUNK_DEFAULT)
 			size = CHUNK_DEFAULT;
 	}
@@ -301,26 +304,32 @@ static bool extend(struct lt_records *records)
 		return false;
 	records->chunk = chunk;
 	records->chunk_offset = offset;
+	records->count = 0;
+	records->size = size;
 	return true;
 }
 
 static bool has_room(const struct lt_records *records, uint64_t bytes)
 {
-	const struct leaktrace_chunk *chunk = records->chunk;
-	return chunk && sizeof *chunk + chunk->count * records->record_size + bytes <= chunk->size;
+	return records->chunk && sizeof *records->chunk + records->count * records->record_size + bytes <= records->size;
+}
+
+bool lt_dump_has_room(const struct lt_records *records)
+{
+	return has_room(records, records->record_size);
 }
 
 void *lt_dump_append(struct lt_records *records)
 {
 	if (!has_room(records, records->record_size) && !extend(records))
 		return NULL;
-	return (char *)(records->chunk + 1) + records->chunk->count * records->record_size;
+	return (char *)(records->chunk + 1) + records->count * records->record_size;
 }
 
 void lt_dump_commit(struct lt_records *records)
 {
 	records->next++;
-	lt_store_release(&records->chunk->count, records->chunk->count + 1); /* pairs with the reader of the file */
+	lt_store_release(&records->chunk->count, ++records->count); /* pairs with the reader of the file */
 }
 
 uint32_t lt_dump_string(const char *bytes, size_t length, bool bounded)
@@ -335,13 +344,13 @@ uint32_t lt_dump_string(const char *bytes, size_t length, bool bounded)
 	if (!has_room(&strings, size) && !extend(&strings))
 		return 0;
 	struct leaktrace_chunk *chunk = strings.chunk;
-	uint64_t at = sizeof *chunk + chunk->count;
+	uint64_t at = sizeof *chunk + strings.count;
 	struct leaktrace_string *string = (void *)((char *)chunk + at);
 	string->length = (uint32_t)length;
 	memcpy(string->bytes, bytes, length);
 	string->bytes[length] = '\0';
 	strings.next += size;
-	lt_store_release(&chunk->count, chunk->count + size); /* pairs with the reader of the file */
+	lt_store_release(&chunk->count, strings.count += size); /* pairs with the reader of the file */
 	return (uint32_t)((strings.chunk_offset + at) / 8);
 }
 
@@ -365,7 +374,7 @@ void lt_dump_trim(void)
 		return;
 	dump.failed = true; /* the other threads may still run: no chunk is carved out of what goes away */
 	dump.next = dump.end;
-	uint64_t committed = dump.header->committed;
+	uint64_t committed = dump.next_offset;
 	int fd = committed < dump.bytes ? lt_sys_open(AT_FDCWD, dump.path, O_RDWR | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0) : -1;
 	if (fd >= 0) {
 		if (!lt_syscall6(SYS_fstat, fd, (long)&status, 0, 0, 0, 0) && status.st_dev == dump.device && status.st_ino == dump.inode &&

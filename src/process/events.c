@@ -58,12 +58,6 @@ static void put_in_queue(const struct leaktrace_event *event)
 	}
 }
 
-static bool has_room(void)
-{
-	const struct leaktrace_chunk *chunk = records.chunk;
-	return chunk && sizeof *chunk + (chunk->count + 1) * sizeof(struct leaktrace_event) <= chunk->size;
-}
-
 static struct queued *oldest(void)
 {
 	struct queued *first = NULL;
@@ -81,7 +75,7 @@ static bool empty_queue(bool careful)
 		return true;
 	lt_store_relaxed(&queued, 0);
 	while ((slot = oldest())) {
-		if (careful && !has_room()) {
+		if (careful && !lt_dump_has_room(&records)) {
 			lt_store_relaxed(&queued, 1);
 			return false;
 		}
@@ -95,7 +89,7 @@ static bool append_carefully(const struct leaktrace_event *event)
 {
 	if (lt_lock_until(&lock, 0))
 		return false;
-	bool done = empty_queue(true) && has_room();
+	bool done = empty_queue(true) && lt_dump_has_room(&records);
 	if (done)
 		append(event);
 	lt_unlock(&lock);

@@ -343,6 +343,30 @@ static void truncated_file_does_not_grow_again(void **state)
 	assert_int_equal(size_of(tracer->path), SEGMENT - 4096);
 }
 
+/* Somebody truncated it, and the kernel gave zeros, or lt_dump_lost() did. */
+static void emptied_file_leads_nowhere(void **state)
+{
+	const struct tracer *tracer = *state;
+	struct lt_records records = records_of_a_test();
+	create(tracer, SEGMENT);
+	char *start = (char *)lt_process - offsetof(struct leaktrace_header, process);
+	add(&records);
+	assert_true(lt_dump_string("text", 4, false));
+	memset(start, 0, SEGMENT);
+	uint64_t chunks = 0, most = 0;
+	for (const struct leaktrace_chunk *before = NULL; chunks < 2000;) {
+		char *record = lt_dump_append(&records);
+		if (!record)
+			break;
+		assert_true(record >= start && record + sizeof(struct record) <= start + SEGMENT);
+		add(&records);
+		chunks += records.chunk != before;
+		before = records.chunk;
+		most += lt_dump_string("more text", 9, false) != 0;
+	}
+	assert_true(chunks > 1 && chunks < 100 && most > 100);
+}
+
 static void grow_over_the_limit(void *argument)
 {
 	const struct rlimit limit = { 2 * SEGMENT, RLIM_INFINITY };
@@ -512,6 +536,7 @@ int main(void)
 		TEST(replaced_file_is_not_written_to),
 		TEST(removed_file_is_not_made_again),
 		TEST(truncated_file_does_not_grow_again),
+		TEST(emptied_file_leads_nowhere),
 		TEST(limit_of_file_size_is_kept_without_a_signal),
 		TEST(no_descriptor_stays_open),
 		TEST(fork_child_writes_a_file_of_its_own),
