@@ -98,6 +98,12 @@ static inline int lt_sys_mkdir(const char *path, unsigned mode)
 	return (int)lt_syscall6(SYS_mkdirat, AT_FDCWD, (long)path, mode, 0, 0, 0);
 }
 
+/* A mode that no umask takes bits off; of what was just made. */
+static inline int lt_sys_fchmod(int fd, unsigned mode)
+{
+	return (int)lt_syscall6(SYS_fchmod, fd, mode, 0, 0, 0, 0);
+}
+
 static inline long lt_sys_readlink(const char *path, char *buffer, size_t size)
 {
 	return lt_syscall6(SYS_readlinkat, AT_FDCWD, (long)path, (long)buffer, (long)size, 0, 0);

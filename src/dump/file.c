@@ -129,6 +129,8 @@ int lt_dump_create(const char *path, uint64_t first_size, uint64_t max_size)
 	if (first_size > max_size)
 		first_size = max_size & ~UINT64_C(4095);
 	error = (int)lt_syscall6(SYS_fstat, fd, (long)&status, 0, 0, 0, 0);
+	if (!error && (status.st_mode & 0600) != 0600) /* umask; it is to be opened again */
+		lt_sys_fchmod(fd, 0600);
 	if (!error)
 		error = add_segment(fd, first_size);
 	if (error)

@@ -32,6 +32,17 @@
 #define FIRST_SIZE (UINT64_C(256) << 10)
 #define IMAGES_MAX 10000
 
+/* Mode 0700 whatever the umask is. */
+static int make_one(const char *path)
+{
+	struct stat status;
+	int error = lt_sys_mkdir(path, 0700);
+	if (!error && !lt_syscall6(SYS_newfstatat, AT_FDCWD, (long)path, (long)&status, AT_SYMLINK_NOFOLLOW, 0, 0) &&
+	    S_ISDIR(status.st_mode) && (status.st_mode & 0700) != 0700)
+		lt_syscall6(SYS_fchmodat, AT_FDCWD, (long)path, 0700, 0, 0, 0);
+	return error;
+}
+
 /* Makes the directory and those above it. An existing one must be a directory that belongs to us (or to root), and must not be
  * writable for others unless it is sticky: files in it are created exclusively and no link is followed, but whoever may write to
  * it could remove them. */
@@ -43,15 +54,15 @@ static int make_dir(const char *dir)
 	if (length >= sizeof path)
 		return -ENAMETOOLONG;
 	memcpy(path, dir, length + 1);
-	int error = lt_sys_mkdir(path, 0700);
+	int error = make_one(path);
 	if (error == -ENOENT) {
 		for (char *p = path + 1; *p; p++)
 			if (*p == '/') {
 				*p = '\0';
-				lt_sys_mkdir(path, 0700);
+				make_one(path);
 				*p = '/';
 			}
-		error = lt_sys_mkdir(path, 0700);
+		error = make_one(path);
 	}
 	if (error && error != -EEXIST)
 		return error;
