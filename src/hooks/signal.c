@@ -47,7 +47,9 @@ EXPORT sighandler_t signal(int sig, sighandler_t handler)
 	}
 	if (old == SIG_ERR || !lt_signals_fatal(sig))
 		return old;
+	if (lt_signals_is_ours((const void *)old))
+		old = lt_signals_handler(sig);
 	if (lt_load_relaxed(&lt_state) == LT_ON)
 		lt_signals_set(sig, &action);
-	return lt_signals_is_ours((const void *)old) ? SIG_DFL : old;
+	return old;
 }

@@ -8,6 +8,9 @@
  * Process 1 of a container has no handlers of ours: the kernel ignores signals with default action there, but not handlers. Its
  * children have them.
  *
+ * SIGBUS is caught also before a handler of the program's: it comes to us for a page of the dump that is gone, since somebody
+ * truncated the file (lt_dump_lost()).
+ *
  * The program must not notice: the hooks of sigaction and signal (hooks/signal.c) answer with the disposition that the program
  * set, and put our handler wherever the program asks for SIG_DFL. Ignored signals stay ignored, also across exec. Off by
  * `signals=0`.
@@ -57,6 +60,33 @@ static void on_fatal(int sig, siginfo_t *info, void *context)
 		lt_signals_end(sig, info, context);
 }
 
+/* SIGBUS where the program has a handler of its own: the dump's pages are ours, all else is the program's. */
+static void on_bus(int sig, siginfo_t *info, void *context)
+{
+	struct sigaction theirs = shown[sig];
+	if (info && lt_dump_lost(info->si_addr))
+		return;
+	if (theirs.sa_flags & (int)SA_RESETHAND) {
+		struct sigaction standard;
+		memset(&standard, 0, sizeof standard);
+		standard.sa_handler = SIG_DFL;
+		lt_signals_set(sig, &standard);
+	}
+	if (theirs.sa_flags & SA_SIGINFO)
+		theirs.sa_sigaction(sig, info, context);
+	else
+		theirs.sa_handler(sig);
+}
+
+static void install_before(int sig, const struct sigaction *theirs)
+{
+	struct sigaction action = *theirs;
+	action.sa_sigaction = on_bus;
+	action.sa_flags = (theirs->sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
+	shown[sig] = *theirs;
+	lt_real.sigaction(sig, &action, NULL);
+}
+
 static void install(int sig)
 {
 	struct sigaction action;
@@ -69,7 +99,7 @@ static void install(int sig)
 
 void lt_signals_shown(int sig, struct sigaction *old)
 {
-	if (old && old->sa_flags & SA_SIGINFO && old->sa_sigaction == on_fatal)
+	if (old && old->sa_flags & SA_SIGINFO && lt_signals_is_ours((const void *)old->sa_sigaction))
 		*old = shown[sig];
 }
 
@@ -80,12 +110,19 @@ void lt_signals_set(int sig, const struct sigaction *action)
 		install(sig);
 	} else {
 		ours[sig] = false;
+		if (sig == SIGBUS && action->sa_handler != SIG_IGN)
+			install_before(sig, action);
 	}
+}
+
+sighandler_t lt_signals_handler(int sig)
+{
+	return shown[sig].sa_handler;
 }
 
 bool lt_signals_is_ours(const void *handler)
 {
-	return handler == (const void *)on_fatal;
+	return handler == (const void *)on_fatal || handler == (const void *)on_bus;
 }
 
 void lt_signals_init(void)

@@ -22,4 +22,7 @@ void lt_signals_end(int sig, siginfo_t *info, void *context);
 
 bool lt_signals_is_ours(const void *handler);
 
+/* What signal() is to return where it got one that is ours. */
+sighandler_t lt_signals_handler(int sig);
+
 #endif
