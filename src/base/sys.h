@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
  * System calls made directly, without libc's wrappers: they leave errno alone, are no cancellation points, and can't be
- * interposed by another preloaded library. Each returns the kernel's value, -errno on failure. Callable from any context,
- * signal handlers and vfork children included.
+ * interposed by another preloaded library. Each returns the kernel's value, -errno on failure; -EPERM and no call where a seccomp filter
+ * of the program would not let it pass (sandbox.h). Callable from any context, signal handlers and vfork children included.
  */
 #ifndef LT_SYS_H
 #define LT_SYS_H
 
+#include "base/sandbox.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stddef.h>
@@ -18,7 +19,7 @@
 #include <unistd.h>
 
 #if defined __x86_64__
-static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, long f)
+static inline long lt_syscall_anyway(long n, long a, long b, long c, long d, long e, long f)
 {
 	long result;
 	register long r10 __asm__("r10") = d;
@@ -31,7 +32,7 @@ static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, l
 	return result;
 }
 #else
-static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, long f)
+static inline long lt_syscall_anyway(long n, long a, long b, long c, long d, long e, long f)
 {
 	int saved = errno;
 	long result = syscall(n, a, b, c, d, e, f);
@@ -41,6 +42,22 @@ static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, l
 	return result;
 }
 #endif
+
+static inline long lt_syscall6(long n, long a, long b, long c, long d, long e, long f)
+{
+	if (__builtin_expect(lt_sandboxed, 0) && lt_sandbox_forbids(n, a, b, c, d, e, f))
+		return -EPERM;
+	return lt_syscall_anyway(n, a, b, c, d, e, f);
+}
+
+/* This thread or process ends, without any work of libc's. Where that is forbidden, by an illegal instruction. */
+static inline __attribute__((noreturn)) void lt_sys_leave(long n, int status)
+{
+	lt_syscall_anyway(n, status, 0, 0, 0, 0, 0);
+	lt_syscall_anyway(SYS_exit_group, status, 0, 0, 0, 0, 0);
+	for (;;)
+		__builtin_trap();
+}
 
 static inline int lt_sys_open(int dirfd, const char *path, int flags, unsigned mode)
 {
@@ -116,12 +133,14 @@ static inline long lt_sys_getcwd(char *buffer, size_t size)
 
 static inline int lt_sys_getpid(void)
 {
-	return (int)lt_syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	int pid = (int)lt_syscall6(SYS_getpid, 0, 0, 0, 0, 0, 0);
+	return pid > 0 ? pid : lt_sandbox_pid();
 }
 
 static inline int lt_sys_gettid(void)
 {
-	return (int)lt_syscall6(SYS_gettid, 0, 0, 0, 0, 0, 0);
+	int tid = (int)lt_syscall6(SYS_gettid, 0, 0, 0, 0, 0, 0);
+	return tid > 0 ? tid : (int)((uintptr_t)__builtin_thread_pointer() >> 6 & 0x3fffffff) | 0x40000000; /* nobody else's, but no number */
 }
 
 static inline int lt_sys_getppid(void)
@@ -134,11 +153,11 @@ static inline void lt_sys_yield(void)
 	lt_syscall6(SYS_sched_yield, 0, 0, 0, 0, 0, 0);
 }
 
-/* Can 8 bytes at `address` (aligned) be read? The kernel copies a signal set from there, then turns down what to do with it. No
+/* Can 8 bytes at `address` (aligned) be read? The kernel copies a signal set from there, then turns down what to do with it. Hardly a
  * sandbox forbids this call, as some do process_vm_readv, and mincore takes a guard page for readable. */
 static inline int lt_sys_can_read(uintptr_t address)
 {
-	return lt_syscall6(SYS_rt_sigprocmask, -1, (long)address, 0, 8, 0, 0) != -EFAULT;
+	return lt_syscall6(SYS_rt_sigprocmask, -1, (long)address, 0, 8, 0, 0) == -EINVAL;
 }
 
 /* In the `round`-th turn of a loop that waits for another thread, from 0 on. First it is likely to be running, then it may need

@@ -164,6 +164,8 @@ static void resolve(void)
 	RESOLVE(kill);
 	RESOLVE(sigaction);
 	RESOLVE(signal);
+	RESOLVE(prctl);
+	RESOLVE(syscall);
 	RESOLVE(dlclose);
 	RESOLVE(mmap);
 	RESOLVE(munmap);
@@ -175,9 +177,9 @@ static void resolve(void)
 
 void lt_real_init(void)
 {
-	int tid = lt_sys_gettid(), nobody = 0;
 	if (lt_load_acquire(&resolved)) /* pairs with the store below */
 		return;
+	int tid = lt_sys_gettid(), nobody = 0;
 	if (lt_load_relaxed(&resolving) == tid)
 		return; /* dlsym allocates: the hook uses the bootstrap arena */
 	if (__atomic_compare_exchange_n(&resolving, &nobody, tid, 0, __ATOMIC_ACQUIRE, __ATOMIC_RELAXED)) {

@@ -153,8 +153,7 @@ void lt_classifier_wait_all(int64_t deadline)
 
 static __attribute__((noreturn)) void leave(int status)
 {
-	for (;;)
-		lt_syscall6(SYS_exit_group, status, 0, 0, 0, 0, 0);
+	lt_sys_leave(SYS_exit_group, status);
 }
 
 struct listing {

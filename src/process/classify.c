@@ -78,7 +78,7 @@ static const char *reason(int error)
 	switch (-error) {
 	case EAGAIN: return "no classifier: the limit of processes is reached";
 	case ENOMEM: return "no classifier: out of memory";
-	case EPERM: return "no classifier: fork is not permitted";
+	case EPERM: return lt_sandboxed ? "no classifier: a seccomp filter" : "no classifier: fork is not permitted";
 	case EBUSY: return "no classifier: another one was being started";
 	}
 	return "no classifier: fork failed";
@@ -133,8 +133,7 @@ static __attribute__((noinline, noreturn)) void help(struct lt_classification *c
 		if (lt_sys_clock(CLOCK_MONOTONIC) > deadline || lt_syscall6(SYS_wait4, classifier, 0, WNOHANG | __WALL, 0, 0, 0) == classifier)
 			break;
 	}
-	for (;;)
-		lt_syscall6(SYS_exit, 0, 0, 0, 0, 0, 0);
+	lt_sys_leave(SYS_exit, 0);
 }
 
 /* Clones the helper and waits for its end. In a function of its own, with nothing kept in registers over the clone. */

@@ -81,7 +81,7 @@ static void on_request(int sig, siginfo_t *info, void *context)
 static void enter(void)
 {
 	struct sigaction now, action;
-	if (!slots || lt_sys_getpid() == 1 || lt_real.sigaction(my_signal, NULL, &now))
+	if (!slots || lt_sandboxed || lt_sys_getpid() == 1 || lt_real.sigaction(my_signal, NULL, &now))
 		return;
 	if (now.sa_flags & SA_SIGINFO ? now.sa_sigaction != on_request : now.sa_handler != SIG_DFL)
 		return;

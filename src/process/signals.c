@@ -32,12 +32,14 @@ static const int8_t fatal[] = { SIGHUP,  SIGINT,  SIGQUIT, SIGILL,  SIGABRT, SIG
 static struct sigaction shown[64]; /* what the program believes, where it is SIG_DFL */
 static bool ours[64];
 static bool is_init; /* of a PID name space */
+static bool suspended;
+static bool before_theirs; /* on_bus is there */
 
 bool lt_signals_fatal(int sig)
 {
 	for (unsigned i = 0; i < sizeof fatal; i++)
 		if (fatal[i] == sig)
-			return lt_options.signals && !is_init;
+			return lt_options.signals && !is_init && !suspended;
 	return false;
 }
 
@@ -84,7 +86,7 @@ static void install_before(int sig, const struct sigaction *theirs)
 	action.sa_sigaction = on_bus;
 	action.sa_flags = (theirs->sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
 	shown[sig] = *theirs;
-	lt_real.sigaction(sig, &action, NULL);
+	before_theirs = lt_real.sigaction(sig, &action, NULL) == 0;
 }
 
 static void install(int sig)
@@ -105,6 +107,8 @@ void lt_signals_shown(int sig, struct sigaction *old)
 
 void lt_signals_set(int sig, const struct sigaction *action)
 {
+	if (sig == SIGBUS)
+		before_theirs = false;
 	if (action->sa_handler == SIG_DFL) {
 		shown[sig] = *action;
 		install(sig);
@@ -135,6 +139,29 @@ void lt_signals_init(void)
 		if (lt_real.sigaction(fatal[i], NULL, &now) == 0 && now.sa_handler == SIG_DFL)
 			lt_signals_set(fatal[i], &now);
 	}
+}
+
+void lt_signals_suspend(void)
+{
+	struct sigaction standard;
+	memset(&standard, 0, sizeof standard);
+	standard.sa_handler = SIG_DFL;
+	for (unsigned i = 0; i < sizeof fatal && !suspended; i++)
+		if (ours[fatal[i]])
+			lt_real.sigaction(fatal[i], &standard, NULL);
+	if (before_theirs && !suspended)
+		lt_real.sigaction(SIGBUS, &shown[SIGBUS], NULL);
+	suspended = true;
+}
+
+void lt_signals_resume(void)
+{
+	for (unsigned i = 0; i < sizeof fatal && suspended; i++)
+		if (ours[fatal[i]])
+			install(fatal[i]);
+	if (before_theirs && suspended)
+		install_before(SIGBUS, &shown[SIGBUS]);
+	suspended = false;
 }
 
 void lt_signals_fork_child(void)

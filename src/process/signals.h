@@ -25,4 +25,8 @@ bool lt_signals_is_ours(const void *handler);
 /* What signal() is to return where it got one that is ours. */
 sighandler_t lt_signals_handler(int sig);
 
+/* A seccomp filter comes that forbids what the handlers need: the defaults are back. Or it did not come after all. */
+void lt_signals_suspend(void);
+void lt_signals_resume(void);
+
 #endif
