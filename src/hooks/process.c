@@ -6,6 +6,7 @@
 #include "base/arena.h"
 #include "base/sys.h"
 #include "hooks/real.h"
+#include "process/adopted.h"
 #include "process/process.h"
 #include "process/request.h"
 #include "trace/record.h"
@@ -261,50 +262,86 @@ static pid_t note_end(pid_t pid, int status)
 	return pid;
 }
 
-EXPORT pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)
+/* wait() and wait3() are libc's by other means: a program may have either interposed. */
+enum wait { BY_WAIT, BY_WAIT3, BY_WAIT4, BY_WAITPID };
+
+static pid_t wait_by(enum wait how, pid_t pid, int *status, int options, struct rusage *usage)
+{
+	switch (how) {
+	case BY_WAIT: return lt_real.wait(status);
+	case BY_WAIT3: return lt_real.wait3(status, options, usage);
+	case BY_WAIT4: return lt_real.wait4(pid, status, options, usage);
+	default: return lt_real.waitpid(pid, status, options);
+	}
+}
+
+/* For any child, in a process that gets orphans: classifiers are not to be seen. */
+static pid_t wait_as_reaper(enum wait how, int *status, int options, struct rusage *usage)
+{
+	for (;;) {
+		pid_t next = lt_adopted_next(options);
+		if (next < 0)
+			return -1;
+		if (!next)
+			return wait_by(how, -1, status, options, usage);
+		pid_t ended = lt_real.wait4(next, status, options | WNOHANG, usage);
+		if (ended > 0 || (ended < 0 && errno != ECHILD))
+			return ended;
+	}
+}
+
+static pid_t wait_for(enum wait how, pid_t pid, int *status, int options, struct rusage *usage)
 {
 	int mine = 0;
 	lt_real_init();
-	pid_t ended = lt_real.wait4(pid, &mine, options, usage);
+	pid_t ended = pid == -1 && lt_adopted_is_reaper() ? wait_as_reaper(how, &mine, options, usage) : wait_by(how, pid, &mine, options, usage);
 	if (status && ended > 0)
 		*status = mine;
 	return note_end(ended, mine);
+}
+
+EXPORT pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)
+{
+	return wait_for(BY_WAIT4, pid, status, options, usage);
 }
 
 EXPORT pid_t wait3(int *status, int options, struct rusage *usage)
 {
-	int mine = 0;
-	lt_real_init();
-	pid_t ended = lt_real.wait3(&mine, options, usage);
-	if (status && ended > 0)
-		*status = mine;
-	return note_end(ended, mine);
+	return wait_for(BY_WAIT3, -1, status, options, usage);
 }
 
 EXPORT pid_t waitpid(pid_t pid, int *status, int options)
 {
-	int mine = 0;
-	lt_real_init();
-	pid_t ended = lt_real.waitpid(pid, &mine, options);
-	if (status && ended > 0)
-		*status = mine;
-	return note_end(ended, mine);
+	return wait_for(BY_WAITPID, pid, status, options, NULL);
 }
 
 EXPORT pid_t wait(int *status)
 {
-	int mine = 0;
-	lt_real_init();
-	pid_t ended = lt_real.wait(&mine);
-	if (status && ended > 0)
-		*status = mine;
-	return note_end(ended, mine);
+	return wait_for(BY_WAIT, -1, status, 0, NULL);
+}
+
+static int waitid_as_reaper(siginfo_t *info, int options)
+{
+	siginfo_t mine;
+	for (;;) {
+		int result = lt_real.waitid(P_ALL, 0, &mine, options | WNOWAIT);
+		bool none = result || !mine.si_pid;
+		if (!none && options & WEXITED && lt_adopted_reap(mine.si_pid))
+			continue;
+		if (!none && !(options & WNOWAIT))
+			result = lt_real.waitid(P_PID, (id_t)mine.si_pid, &mine, options | WNOHANG);
+		if (!none && ((!result && !mine.si_pid) || (result && errno == ECHILD)))
+			continue; /* another thread has waited for it */
+		if (!result && info)
+			*info = mine;
+		return result;
+	}
 }
 
 EXPORT int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
 {
 	lt_real_init();
-	int result = lt_real.waitid(type, id, info, options);
+	int result = type == P_ALL && lt_adopted_is_reaper() ? waitid_as_reaper(info, options) : lt_real.waitid(type, id, info, options);
 	if (result == 0 && info && !(options & WNOWAIT) && info->si_pid > 0) {
 		if (info->si_code == CLD_EXITED)
 			note_end(info->si_pid, (info->si_status & 0xff) << 8);

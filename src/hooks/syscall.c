@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * prctl and syscall, by which programs install seccomp filters (libseccomp by the latter). Both are passed on as
- * they are.
+ * prctl and syscall, by which programs install seccomp filters (libseccomp by the latter), and become the reaper of their orphans. Both
+ * are passed on as they are.
  */
 #include "base/sys.h"
 #include "hooks/real.h"
+#include "process/adopted.h"
 #include "process/request.h"
 #include "process/signals.h"
 #include "trace/record.h"
@@ -55,7 +56,10 @@ EXPORT int lt_hook_prctl(int option, unsigned long a, unsigned long b, unsigned 
 		finish(prepared, result == 0);
 		return result;
 	}
-	return lt_real.prctl(option, a, b, c, d);
+	int result = lt_real.prctl(option, a, b, c, d);
+	if (option == PR_SET_CHILD_SUBREAPER && !result)
+		lt_adopted_set_reaper(a != 0);
+	return result;
 }
 
 #if defined __x86_64__ /* elsewhere base/sys.h makes its calls by libc's */

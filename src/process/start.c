@@ -16,6 +16,7 @@
 #include "base/text.h"
 #include "dump/dump.h"
 #include "hooks/real.h"
+#include "process/adopted.h"
 #include "process/process.h"
 #include "process/request.h"
 #include "r/r.h"
@@ -227,6 +228,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 	lt_thread.depth++;
 	lt_preload_settle(argv, envp);
 	lt_real_init();
+	lt_adopted_init();
 	lt_log_init();
 	for (char **e = envp; e && *e; e++) {
 		if (!strncmp(*e, "LEAKTRACE_OPTIONS=", 18))
