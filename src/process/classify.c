@@ -116,7 +116,7 @@ static __attribute__((noinline, noreturn)) void help(struct lt_classification *c
 {
 	/* The helper's own. A pipe must get its end when the program is killed meanwhile; and the program may have used up its limit. */
 	lt_syscall6(SYS_close_range, 0, ~0U, 0, 0, 0, 0);
-	if (c->threads)
+	if (!c->unnumbered)
 		c->thread_count = 1 + lt_threads_hold(pid, (int)c->threads[0].tid, c->threads + 1, c->thread_count - 1,
 		                                      LT_THREADS_MAX - 1, &c->unstopped, &c->threads_missing);
 	long classifier = lt_syscall6(SYS_clone, 0, 0, 0, 0, 0, 0);
@@ -207,9 +207,12 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	/* Nobody looks for these verdicts but who has asked for them, and that is the program's own pause. */
 	c.shared->ready = trigger == LEAKTRACE_TRIGGER_API || trigger == LEAKTRACE_TRIGGER_COMMAND;
 	c.thread_count = 1;
-	bool opened = false;
+	bool opened = false, others;
 	describe_caller(&c.threads[0], context, (uintptr_t)__builtin_frame_address(0));
-	if (lt_threads_others(pid, tid)) {
+	c.unnumbered = !lt_threads_are_numbered(pid, &others);
+	if (c.unnumbered) {
+		c.threads_missing = others;
+	} else if (others) {
 		c.thread_count += lt_threads_guess(pid, tid, c.threads + 1, LT_THREADS_MAX - 1);
 		opened = yama_forbids() && lt_syscall6(SYS_prctl, PR_SET_PTRACER, (long)PR_SET_PTRACER_ANY, 0, 0, 0, 0) == 0;
 	}

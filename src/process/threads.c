@@ -36,7 +36,10 @@ struct entry {
 static void task_path(struct lt_text *text, int pid, int tid, const char *file)
 {
 	lt_text_add(text, "/proc/");
-	lt_text_add_decimal(text, (uint64_t)pid);
+	if (pid)
+		lt_text_add_decimal(text, (uint64_t)pid);
+	else
+		lt_text_add(text, "self");
 	lt_text_add(text, "/task");
 	if (!tid)
 		return;
@@ -81,6 +84,27 @@ bool lt_threads_others(int pid, int caller)
 	bool others = false;
 	each_thread(pid, caller, found, &others);
 	return others;
+}
+
+/* The number that the link ends with; 0: none. */
+static int number_in(const char *link)
+{
+	char target[64];
+	uint64_t number = 0;
+	long n = lt_sys_readlink(link, target, sizeof target - 1);
+	if (n <= 0)
+		return 0;
+	target[n] = '\0';
+	const char *last = strrchr(target, '/');
+	last = last ? last + 1 : target;
+	return lt_text_parse_decimal(&last, &number) ? 0 : (int)number;
+}
+
+bool lt_threads_are_numbered(int pid, bool *others)
+{
+	int there = number_in("/proc/self");
+	*others = there && lt_threads_others(there == pid ? pid : 0, number_in("/proc/thread-self"));
+	return there == pid;
 }
 
 /* By place in the list. */

@@ -27,4 +27,8 @@ bool lt_threads_release(const struct lt_scan_thread *threads, unsigned count);
 /* Is there another thread? Any context. */
 bool lt_threads_others(int pid, int caller);
 
+/* Does /proc number processes as this one's PID name space does? Else nothing there is to be asked for by a number, or somebody else
+ * would be held still. *others: there are other threads, as far as can be told. */
+bool lt_threads_are_numbered(int pid, bool *others);
+
 #endif
