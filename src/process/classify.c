@@ -31,6 +31,7 @@
 #include <sched.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <ucontext.h>
 
@@ -90,6 +91,12 @@ static bool yama_forbids(void)
 	return lt_text_read_file("/proc/sys/kernel/yama/ptrace_scope", scope, sizeof scope) > 0 && *scope == '1';
 }
 
+static bool is_filtered(void)
+{
+	char status[4096];
+	return lt_text_read_file("/proc/self/status", status, sizeof status) > 0 && strstr(status, "\nSeccomp:\t2");
+}
+
 /* The thread itself: its callee-saved registers are in the frames above `sp`, or in the context that a signal interrupted. */
 static void describe_caller(struct lt_scan_thread *thread, const void *context, uintptr_t sp)
 {
@@ -111,12 +118,29 @@ static void describe_caller(struct lt_scan_thread *thread, const void *context, 
 #endif
 }
 
+/* A filter that was there before us may kill for it; then it kills a child that tries. */
+static bool may_trace(const struct lt_classification *c)
+{
+	int status = 0;
+	if (!c->filtered)
+		return true;
+	long child = lt_syscall6(SYS_clone, 0, 0, 0, 0, 0, 0);
+	if (!child) {
+		lt_syscall6(SYS_prctl, PR_SET_DUMPABLE, 0, 0, 0, 0, 0); /* no core */
+		lt_syscall6(SYS_ptrace, PTRACE_SEIZE, 0, 0, 0, 0, 0);
+		lt_sys_leave(SYS_exit_group, 0);
+	}
+	return child > 0 && lt_syscall6(SYS_wait4, child, (long)&status, __WALL, 0, 0, 0) == child && !status;
+}
+
 /* In the helper: no return, on the stack of the program's thread, which waits. */
 static __attribute__((noinline, noreturn)) void help(struct lt_classification *c, int pid, int *error)
 {
 	/* The helper's own. A pipe must get its end when the program is killed meanwhile; and the program may have used up its limit. */
 	lt_syscall6(SYS_close_range, 0, ~0U, 0, 0, 0, 0);
-	if (!c->unnumbered)
+	if (c->thread_count > 1 && !may_trace(c))
+		c->unstopped = c->thread_count - 1;
+	else if (!c->unnumbered)
 		c->thread_count = 1 + lt_threads_hold(pid, (int)c->threads[0].tid, c->threads + 1, c->thread_count - 1,
 		                                      LT_THREADS_MAX - 1, &c->unstopped, &c->threads_missing);
 	long classifier = lt_syscall6(SYS_clone, 0, 0, 0, 0, 0, 0);
@@ -213,6 +237,7 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	if (c.unnumbered) {
 		c.threads_missing = others;
 	} else if (others) {
+		c.filtered = !lt_sandboxed && is_filtered();
 		c.thread_count += lt_threads_guess(pid, tid, c.threads + 1, LT_THREADS_MAX - 1);
 		opened = yama_forbids() && lt_syscall6(SYS_prctl, PR_SET_PTRACER, (long)PR_SET_PTRACER_ANY, 0, 0, 0, 0) == 0;
 	}

@@ -41,6 +41,7 @@ struct lt_classification {
 	bool last;
 	const void *context; /* ucontext_t of what a signal interrupted; NULL: a function was called */
 	uint32_t pid;        /* the program's */
+	bool filtered;       /* there is a seccomp filter that we do not know: threads are held if it lets a child try */
 	bool unnumbered;     /* /proc is of another PID name space, or not there: its numbers of threads are not ours */
 	bool stopped;      /* no other thread was inside the gate */
 	uint32_t snapshot; /* number of the snapshot's file */
