@@ -17,6 +17,7 @@
 #include <limits.h>
 #include <link.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #define MODULES_MAX 8192
 #define SCAN_BYTES (UINT64_C(1) << 20)
@@ -128,11 +129,14 @@ static int on_object(struct dl_phdr_info *info, size_t size, void *arg)
 	if (!found->end)
 		return 0;
 	if (!scan->count) { /* the loader's first object is the executable */
+		const char *name;
 		found->flags |= LEAKTRACE_MODULE_MAIN;
 		long n = lt_sys_readlink("/proc/self/exe", found->path, PATH_MAX - 1);
 		if (n > 0) {
 			path.length = (size_t)n;
 			found->path[n] = '\0';
+		} else if ((name = (const char *)getauxval(AT_EXECFN)) && *name == '/') { /* no /proc */
+			lt_text_add(&path, name);
 		}
 	} else if (info->dlpi_name[0] == '/') {
 		lt_text_add(&path, info->dlpi_name);
