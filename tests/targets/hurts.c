@@ -5,7 +5,6 @@
  *   parked N           a thread is parked in a signal handler at some moment of an allocation; main exits with 3
  *   sigsuspend         SIGTERM, which is open only inside sigsuspend, ends the process
  *   trap               a breakpoint instruction ends the process by SIGSEGV, with the instruction already behind it
- *   truncated          truncates all files in the directory $LEAKTRACE_DIR while it allocates; ends with 0
  *   fork-in-handler    a signal handler forks while main forks and allocates; ends with 0
  *   coroutines SKEW    a coroutine made by hand at the very end of its mapping, SKEW bytes off the ABI's alignment, allocates 100 times
  *   fork-in-malloc     a signal handler forks 150 times while main allocates; each child goes on in what was interrupted, leaves
@@ -16,14 +15,12 @@
  */
 #include "target.h"
 #include <alloca.h>
-#include <dirent.h>
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdint.h>
-#include <stdio.h>
 #include <sys/time.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -62,10 +59,6 @@ static void *churn_for_ever(void *arg)
 	for (;;)
 		churn(1000);
 	return NULL;
-}
-
-static void nothing(int signal)
-{
 }
 
 static void fork_here(int signal)
@@ -186,21 +179,6 @@ static void coroutines(size_t skew)
 }
 #endif
 
-static void truncate_dumps(void)
-{
-	char path[PATH_MAX];
-	const char *name = getenv("LEAKTRACE_DIR");
-	DIR *dir = name ? opendir(name) : NULL;
-	if (!dir)
-		return; /* not traced */
-	for (struct dirent *entry; (entry = readdir(dir));) {
-		snprintf(path, sizeof path, "%s/%s", name, entry->d_name);
-		if (strstr(path, ".ltd"))
-			REQUIRE(!truncate(path, 0));
-	}
-	closedir(dir);
-}
-
 static void *fork_on_half(void *arg)
 {
 	memset(alloca((size_t)(uintptr_t)arg), 1, 16);
@@ -275,11 +253,6 @@ int main(int argc, char **argv)
 		raise(SIGSEGV);
 #endif
 		say("survived\n");
-	} else if (!strcmp(kind, "truncated")) {
-		signal(SIGALRM, nothing);
-		churn(1000);
-		truncate_dumps();
-		churn(100000);
 	} else if (!strcmp(kind, "fork-in-handler")) {
 		fork_in_handler();
 	} else if (!strcmp(kind, "coroutines")) {

@@ -11,6 +11,7 @@
 #   $row_classified=yes           for all that follow: wait until all processes are classified
 #   $row_report=no                for all that follow: there may be no dump, the fact is not asked
 #   $row_top=N                    for all that follow: only so many sites are in the report, which of a session of many R's is large
+#   $row_into=NAME                for all that follow: where dumps go, in $work, if not into a directory of the row's own
 #   $row_natively, $row_traced    for all that follow: what LD_PRELOAD is, if not nothing and the library
 #   $row_extra                    for all that follow: one line of stderr is ours and begins so (a pattern of grep -E)
 #   $row_edit                     for all that follow: a script for sed -E that takes from both outputs what is never twice the same
@@ -18,7 +19,7 @@
 . "$LT_SOURCE/tests/lib.sh"
 needs timeout jq
 ulimit -c 0
-rows=0 row_classified= row_report= row_natively= row_traced= row_extra= row_edit= row_top=
+rows=0 row_classified= row_report= row_natively= row_traced= row_extra= row_edit= row_top= row_into=
 patience=60
 table=${LT_TABLE:-$work/table}
 
@@ -54,7 +55,8 @@ row() {
 	row_text=$1 row_fact=$2
 	shift 2
 	rows=$((rows + 1))
-	row_dir=$work/row$rows
+	row_name=${row_into:-row$rows}
+	row_dir=$work/$row_name
 	run timeout -s KILL "$patience" env ${row_natively:+"LD_PRELOAD=$row_natively"} "$@"
 	row_status=$status
 	mv "$work/out" "$work/native.out"
@@ -78,8 +80,8 @@ row() {
 		fi
 	done
 	if [ "$row_report" != no ]; then
-		if [ "$row_classified" = yes ]; then judged "row$rows"; else report "row$rows" ${row_top:+--top "$row_top"}; fi
-		fact "row$rows" "$row_text" "$row_fact"
+		if [ "$row_classified" = yes ]; then judged "$row_name"; else report "$row_name" ${row_top:+--top "$row_top"}; fi
+		fact "$row_name" "$row_text" "$row_fact"
 		row_said=$(jq -r "$says_it" "$row_dir.json" 2>/dev/null) || row_said=
 	fi
 	row_same=same
