@@ -67,7 +67,7 @@ static int64_t take_sleb(struct reader *r)
 		shift += 7;
 	} while (byte & 0x80 && shift < 64);
 	if (shift < 64 && byte & 0x40)
-		value |= -((int64_t)1 << shift);
+		value |= (int64_t)(UINT64_MAX << shift);
 	return value;
 }
 
@@ -166,6 +166,13 @@ static bool read_cie(const uint8_t *p, struct cie *cie)
 	return !r.bad;
 }
 
+static int64_t scaled(struct reader *r, int64_t factor, const struct cie *cie)
+{
+	int64_t product;
+	r->bad |= __builtin_mul_overflow(factor, cie->data_align, &product);
+	return product;
+}
+
 static void set_rule(struct state *s, uint64_t reg, enum where where, int64_t offset)
 {
 	if (reg == REG_RBP) {
@@ -192,7 +199,7 @@ static bool run(const uint8_t *p, const uint8_t *end, const struct cie *cie, uin
 			advance = reg * cie->code_align;
 			goto advanced;
 		case 2:
-			set_rule(s, reg, AT_CFA, (int64_t)take_uleb(&r) * cie->data_align);
+			set_rule(s, reg, AT_CFA, scaled(&r, (int64_t)take_uleb(&r), cie));
 			continue;
 		case 3:
 			goto restore;
@@ -210,15 +217,15 @@ static bool run(const uint8_t *p, const uint8_t *end, const struct cie *cie, uin
 		case 0x04: advance = take(&r, 4) * cie->code_align; goto advanced;
 		case 0x05: /* offset_extended */
 			reg = take_uleb(&r);
-			set_rule(s, reg, AT_CFA, (int64_t)take_uleb(&r) * cie->data_align);
+			set_rule(s, reg, AT_CFA, scaled(&r, (int64_t)take_uleb(&r), cie));
 			break;
 		case 0x11: /* offset_extended_sf */
 			reg = take_uleb(&r);
-			set_rule(s, reg, AT_CFA, take_sleb(&r) * cie->data_align);
+			set_rule(s, reg, AT_CFA, scaled(&r, take_sleb(&r), cie));
 			break;
 		case 0x2f: /* GNU_negative_offset_extended */
 			reg = take_uleb(&r);
-			set_rule(s, reg, AT_CFA, -(int64_t)take_uleb(&r) * cie->data_align);
+			set_rule(s, reg, AT_CFA, scaled(&r, (int64_t)-take_uleb(&r), cie));
 			break;
 		case 0x06: /* restore_extended */
 			reg = take_uleb(&r);
@@ -257,7 +264,7 @@ static bool run(const uint8_t *p, const uint8_t *end, const struct cie *cie, uin
 			break;
 		case 0x12: /* def_cfa_sf */
 			s->cfa_register = take_uleb(&r);
-			s->cfa_offset = take_sleb(&r) * cie->data_align;
+			s->cfa_offset = scaled(&r, take_sleb(&r), cie);
 			s->cfa_expression = NULL;
 			break;
 		case 0x0d: /* def_cfa_register */
@@ -268,7 +275,7 @@ static bool run(const uint8_t *p, const uint8_t *end, const struct cie *cie, uin
 			s->cfa_offset = (int64_t)take_uleb(&r);
 			break;
 		case 0x13: /* def_cfa_offset_sf */
-			s->cfa_offset = take_sleb(&r) * cie->data_align;
+			s->cfa_offset = scaled(&r, take_sleb(&r), cie);
 			break;
 		case 0x0f: /* def_cfa_expression */
 		case 0x10: /* expression */

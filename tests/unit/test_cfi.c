@@ -102,6 +102,13 @@ __asm__(".text\n"
         "place far_rbp_place\n"
         ".cfi_endproc\n"
 
+        "endless: .cfi_startproc\n" /* factors and offsets of all bits */
+        ".cfi_escape 0x12, 7, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x40\n"
+        ".cfi_escape 0x86, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f\n"
+        ".cfi_escape 0x2f, 6, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x01\n"
+        "place endless_place\n"
+        ".cfi_endproc\n"
+
         "others: .cfi_startproc\n" /* registers that don't matter don't disturb */
         ".cfi_offset rbx, -16\n"
         ".cfi_offset r12, -24\n"
@@ -136,6 +143,7 @@ PLACE(ra_in_register_place);
 PLACE(ra_elsewhere_place);
 PLACE(unknown_instruction_place);
 PLACE(far_rbp_place);
+PLACE(endless_place);
 PLACE(others_place);
 PLACE(uncovered);
 PLACE(after_entry);
@@ -206,6 +214,7 @@ static void what_two_words_cannot_say_is_unusual(void **state)
 	expect(ra_in_register_place, unusual);
 	expect(ra_elsewhere_place, unusual);
 	expect(far_rbp_place, unusual);
+	expect(endless_place, unusual);
 }
 
 static void unknown_instruction_is_unusual(void **state)
