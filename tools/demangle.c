@@ -33,6 +33,8 @@ static void append(const char *bytes, size_t length, void *argument)
 {
 	struct output *output = argument;
 
+	if (!length) /* then there may be no bytes either */
+		return;
 	if (length > OUTPUT_MAX - output->length)
 		longjmp(output->too_long, 1);
 	if (output->length + length >= output->room) {

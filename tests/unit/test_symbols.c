@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "dump_builder.h"
+#include "demangle.h"
 #include "symbols.h"
 
 enum { MOST = 4096, FRAMES = 16 };
@@ -456,6 +457,12 @@ static void names_without_debug_information_too(void **state)
 	assert_cxx_names(f, f->module, false);
 }
 
+/* The demangler hands over parts without bytes as NULL. */
+static void name_with_an_empty_part_does_no_harm(void **state)
+{
+	assert_null(lt_demangle("_RC0"));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -471,6 +478,7 @@ int main(int argc, char **argv)
 		TEST(module_of_another_build_gives_no_names),
 		TEST(addresses_outside_code_have_no_name),
 		TEST(cut_module_does_no_harm),
+		cmocka_unit_test(name_with_an_empty_part_does_no_harm),
 	};
 	const struct CMUnitTest cxx_tests[] = {
 		TEST(names_are_those_of_cxxfilt),
