@@ -24,6 +24,7 @@ struct loader {
 	const struct lt_sink *sink;
 	uint32_t *strings; /* by slot: number + 1, 0 not yet looked up */
 	uint32_t *modules, *frames, *rframes;
+	uint16_t *depths, *r_depths; /* of a node: how many it is with those outwards */
 	struct lt_fold *fold;
 	struct lt_kinds *kinds;
 	uint64_t module_end, frame_end, rframe_end;
@@ -49,17 +50,36 @@ static uint32_t string(struct loader *loader, uint32_t reference)
 	return id;
 }
 
+/* A string of frames: a long one would be in a report as often as there are sites times frames. */
+static uint32_t name(struct loader *loader, uint32_t reference)
+{
+	const uint32_t number = string(loader, reference);
+
+	if (loader->merge->intern->strings[number].length <= LEAKTRACE_NAME_MAX)
+		return number;
+	loader->bad_strings++;
+	return 0;
+}
+
+/* The parent's number, 0 if it is none, or one so deep inside a stack that no writer wrote it: for each site that ends there a
+ * report would list all of it. */
+static uint32_t parent_of(const uint32_t *numbers, uint16_t *depths, uint64_t index, uint32_t parent, uint16_t most)
+{
+	const bool good = parent && parent < index && numbers[parent] && depths[parent] < most;
+
+	depths[index] = good ? depths[parent] + 1 : 1;
+	return good ? numbers[parent] : 0;
+}
+
 static void load_modules(struct loader *loader)
 {
 	LT_DUMP_EACH(loader->dump, LEAKTRACE_CHUNK_MODULES, chunk) {
 		for (uint64_t i = 0; i < chunk->count; i++) {
 			struct leaktrace_module module;
-			uint32_t path;
 
 			lt_chunk_record(chunk, i, &module, sizeof module);
-			path = string(loader, module.path);
-			loader->modules[chunk->first + i] = lt_intern_module(loader->merge->intern, path, module.flags,
-									     module.build_id, module.build_id_size);
+			loader->modules[chunk->first + i] = lt_intern_module(loader->merge->intern, name(loader, module.path),
+									     module.flags, module.build_id, module.build_id_size);
 		}
 	}
 }
@@ -76,7 +96,7 @@ static void load_frames(struct loader *loader)
 			if (!index)
 				continue;
 			lt_chunk_record(chunk, i, &frame, sizeof frame);
-			parent = frame.parent < index ? loader->frames[frame.parent] : 0;
+			parent = parent_of(loader->frames, loader->depths, index, frame.parent, LEAKTRACE_STACK_MAX);
 			if (frame.module && frame.module < loader->module_end)
 				module = loader->modules[frame.module];
 			if ((frame.parent && !parent) || (frame.module && !module))
@@ -97,10 +117,9 @@ static void load_rframes(struct loader *loader)
 			if (!index)
 				continue;
 			lt_chunk_record(chunk, i, &frame, sizeof frame);
-			node = (struct lt_rnode){.call = string(loader, frame.call), .namespace = string(loader, frame.namespace),
-						 .file = string(loader, frame.file), .line = frame.line};
-			if (frame.parent < index)
-				node.parent = loader->rframes[frame.parent];
+			node = (struct lt_rnode){.call = name(loader, frame.call), .namespace = name(loader, frame.namespace),
+						 .file = name(loader, frame.file), .line = frame.line};
+			node.parent = parent_of(loader->rframes, loader->r_depths, index, frame.parent, LEAKTRACE_R_STACK_MAX);
 			if (frame.parent && !node.parent)
 				loader->bad_rframes++;
 			loader->rframes[index] = lt_intern_rframe(loader->merge->intern, &node);
@@ -253,6 +272,7 @@ static void load_event(struct loader *loader, struct leaktrace_event *event)
 	if (event->process == LT_NO_PROCESS)
 		return;
 	event->text = string(loader, event->text);
+	event->time_ns = lt_dump_time(event->time_ns);
 	if (event->type == LEAKTRACE_EVENT_CHILD_END) {
 		LT_GROW(merge->child_ends, merge->child_end_count, merge->child_end_room);
 		merge->child_ends[merge->child_end_count++] = (struct lt_child_end){
@@ -370,6 +390,8 @@ static int load_source(struct lt_merge *merge, struct lt_source *source, unsigne
 	loader.modules = lt_xcalloc(loader.module_end, sizeof *loader.modules);
 	loader.frames = lt_xcalloc(loader.frame_end, sizeof *loader.frames);
 	loader.rframes = lt_xcalloc(loader.rframe_end, sizeof *loader.rframes);
+	loader.depths = lt_xcalloc(loader.frame_end, sizeof *loader.depths);
+	loader.r_depths = lt_xcalloc(loader.rframe_end, sizeof *loader.r_depths);
 	load_processes(&loader);
 	if (parts & LT_PART(LEAKTRACE_CHUNK_SITES)) {
 		if (source->process_count == 1 && source->processes[0] != LT_NO_PROCESS)
@@ -394,6 +416,8 @@ static int load_source(struct lt_merge *merge, struct lt_source *source, unsigne
 	free(loader.modules);
 	free(loader.frames);
 	free(loader.rframes);
+	free(loader.depths);
+	free(loader.r_depths);
 	lt_dump_free(loader.dump);
 	return 0;
 }

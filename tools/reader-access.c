@@ -22,18 +22,27 @@ size_t lt_dump_process_count(const struct lt_dump *dump)
 	return (size_t)lt_dump_index_end(dump, LEAKTRACE_CHUNK_PROCESSES);
 }
 
+static void settle_times(struct leaktrace_process *process)
+{
+	process->start_ns = lt_dump_time(process->start_ns);
+	process->end_ns = lt_dump_time(process->end_ns);
+	process->recording_since_ns = lt_dump_time(process->recording_since_ns);
+}
+
 bool lt_dump_process(const struct lt_dump *dump, size_t index, struct leaktrace_process *process)
 {
 	if (!(dump->header.flags & LEAKTRACE_HEADER_MERGED)) {
 		if (index)
 			return false;
 		*process = dump->header.process;
+		settle_times(process);
 		return true;
 	}
 	LT_DUMP_EACH(dump, LEAKTRACE_CHUNK_PROCESSES, chunk) {
 		if (index < chunk->first || index - chunk->first >= chunk->count)
 			continue;
 		lt_chunk_record(chunk, index - chunk->first, process, sizeof *process);
+		settle_times(process);
 		return true;
 	}
 	return false;
@@ -78,7 +87,7 @@ bool lt_dump_string(const struct lt_dump *dump, uint32_t reference, const char *
 		if (chunk->count - place < sizeof size + 1)
 			return false;
 		memcpy(&size, chunk->data + place, sizeof size);
-		if (size > chunk->count - place - sizeof size - 1 || chunk->data[place + sizeof size + size] != 0)
+		if (size > LEAKTRACE_STRING_MAX || size > chunk->count - place - sizeof size - 1 || chunk->data[place + sizeof size + size] != 0)
 			return false;
 		*bytes = (const char *)chunk->data + place + sizeof size;
 		*length = size;

@@ -428,7 +428,7 @@ static int read_chunks(struct reader *reader, unsigned parts)
 {
 	struct lt_dump *dump = reader->dump;
 	bool live = !(dump->header.flags & LEAKTRACE_HEADER_MERGED) && dump->header.process.end_kind == LEAKTRACE_END_NONE;
-	size_t room = 0;
+	size_t room = 1;
 	int error;
 
 	if (!parts)
@@ -466,6 +466,7 @@ int lt_dump_read(const char *path, unsigned parts, struct lt_notes *notes, struc
 
 	dump->path = lt_xstrdup(path);
 	dump->fd = -1;
+	dump->chunks = lt_xmalloc(sizeof *dump->chunks); /* for LT_DUMP_EACH: no offset may be added to NULL, not even 0 */
 	/* O_NONBLOCK: a FIFO in a session directory must not stop us. */
 	reader.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (reader.fd < 0 || fstat(reader.fd, &status)) {

@@ -48,6 +48,13 @@ struct lt_dump {
 int lt_dump_read(const char *path, unsigned parts, struct lt_notes *notes, struct lt_dump **dump);
 void lt_dump_free(struct lt_dump *dump);
 
+/* A time as it is taken from a file. None lies before 1970, so one that does is damaged, and unknown; then differences of two
+ * never overflow. */
+static inline int64_t lt_dump_time(int64_t ns)
+{
+	return ns > 0 ? ns : 0;
+}
+
 /* Number of process records in the dump, and one of them. */
 size_t lt_dump_process_count(const struct lt_dump *dump);
 bool lt_dump_process(const struct lt_dump *dump, size_t index, struct leaktrace_process *process);

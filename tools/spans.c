@@ -27,7 +27,7 @@ int64_t lt_spans_recorded(const struct lt_process *process)
 	if (!(record->flags & LEAKTRACE_PROCESS_PAUSED))
 		return -1;
 	int64_t open = record->recording_since_ns && until > record->recording_since_ns ? until - record->recording_since_ns : 0;
-	return record->recorded_ns < INT64_MAX / 2 ? (int64_t)record->recorded_ns + open : open;
+	return record->recorded_ns < (uint64_t)(INT64_MAX - open) ? (int64_t)record->recorded_ns + open : open;
 }
 
 static int by_time(const void *a, const void *b)

@@ -64,6 +64,7 @@ struct leaktrace_verdict lt_verdict_of(const struct lt_dump *dump, uint32_t loca
 			struct lt_found_verdict found = {.own = true};
 
 			lt_chunk_record(chunk, i, &found.record, sizeof found.record);
+			found.record.time_ns = lt_dump_time(found.record.time_ns);
 			if ((!merged || found.record.process == local) && lt_verdict_better(&found, &best))
 				best = found;
 		}

@@ -49,6 +49,11 @@
 #define LEAKTRACE_CHUNK_MAGIC 0x4b4e4843u /* "CHNK" */
 #define LEAKTRACE_EPOCHS 8
 #define LEAKTRACE_BUILD_ID_MAX 32
+/* No writer writes more, and readers take it for damage. */
+#define LEAKTRACE_STACK_MAX 1024    /* frames */
+#define LEAKTRACE_R_STACK_MAX 128   /* R calls */
+#define LEAKTRACE_STRING_MAX 65536  /* bytes */
+#define LEAKTRACE_NAME_MAX 4095     /* bytes of a module's path, of each string of an R call */
 
 enum leaktrace_role {
 	LEAKTRACE_ROLE_OTHER = 0,

@@ -6,6 +6,7 @@
 #define LT_OPTIONS_H
 
 #include "base/atomic.h"
+#include "leaktrace/dump-format.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -25,7 +26,7 @@ struct lt_options {
 	bool signals; /* catch fatal signals whose disposition is the default */
 };
 
-#define LT_DEPTH_MAX 1024
+#define LT_DEPTH_MAX LEAKTRACE_STACK_MAX
 
 extern LT_HIDDEN struct lt_options lt_options;
 

@@ -336,9 +336,8 @@ void lt_dump_commit(struct lt_records *records)
 
 uint32_t lt_dump_string(const char *bytes, size_t length, bool bounded)
 {
-	const size_t most = 65536;
-	if (length > most)
-		length = most;
+	if (length > LEAKTRACE_STRING_MAX)
+		length = LEAKTRACE_STRING_MAX;
 	uint64_t size = (sizeof(struct leaktrace_string) + length + 1 + 7) & ~UINT64_C(7);
 	strings.chunk_size = size > CHUNK_FIRST - sizeof(struct leaktrace_chunk) ?
 		(uint32_t)((size + sizeof(struct leaktrace_chunk) + 4095) & ~UINT64_C(4095)) : 0;

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "base/range.h"
+#include "leaktrace/dump-format.h"
 
 /* One R function call. The strings lie in R's memory and are valid only until control returns to R; copy them. `call` and
  * `namespace` are names of symbols and never move or go away; `file` may. */
@@ -52,7 +53,7 @@ unsigned lt_r_judge(struct lt_r_call *calls, unsigned max, bool *cut);
 
 /* The same stack as a node of the trie (trace/intern.h), of at most LT_R_DEPTH calls; 0: no calls, or, with *cut, no room for it.
  * Mostly it is the one before, or differs from it in the innermost calls only. No lock held; inside the gate. */
-#define LT_R_DEPTH 128
+#define LT_R_DEPTH LEAKTRACE_R_STACK_MAX
 uint32_t lt_r_stack(bool *cut);
 
 /* The nodes that it gave are good no more, or R's memory is another. No other thread is in it. */

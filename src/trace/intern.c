@@ -155,8 +155,8 @@ static uint64_t second_key(uint64_t identity, uint32_t parent)
 
 static uint32_t intern_call_slowly(uint32_t parent, const struct lt_r_call *call, uint32_t file, uint64_t identity)
 {
-	uint32_t name = lt_intern_string(call->call, strlen(call->call));
-	uint32_t namespace = call->namespace ? lt_intern_string(call->namespace, strlen(call->namespace)) : 0;
+	uint32_t name = lt_intern_string(call->call, strnlen(call->call, LEAKTRACE_NAME_MAX));
+	uint32_t namespace = call->namespace ? lt_intern_string(call->namespace, strnlen(call->namespace, LEAKTRACE_NAME_MAX)) : 0;
 	lt_lock(&intern_lock);
 	uint32_t node = lt_table_find(&by_call, first_key(identity), second_key(identity, parent));
 	if (!node && !lt_table_reserve(&by_call)) {
@@ -176,7 +176,7 @@ static uint32_t intern_call_slowly(uint32_t parent, const struct lt_r_call *call
 
 uint32_t lt_intern_r_call(uint32_t parent, const struct lt_r_call *call)
 {
-	uint32_t file = call->file ? lt_intern_string(call->file, strlen(call->file)) : 0;
+	uint32_t file = call->file ? lt_intern_string(call->file, strnlen(call->file, LEAKTRACE_NAME_MAX)) : 0;
 	uint64_t identity = (uintptr_t)call->call * 0x9fb21c651e98df25ULL;
 	identity = (identity ^ identity >> 31 ^ (uintptr_t)call->namespace) * 0xd6e8feb86659fd93ULL;
 	identity = (identity ^ identity >> 31 ^ ((uint64_t)file << 32 | call->line)) * 0x9e3779b97f4a7c15ULL;

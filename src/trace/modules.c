@@ -161,7 +161,7 @@ static int on_object(struct dl_phdr_info *info, size_t size, void *arg)
 /* Under modules_lock, but the dump and the interned strings have locks of higher rank. */
 static void write_record(struct module *m)
 {
-	uint32_t path = lt_intern_string(m->path, strlen(m->path));
+	uint32_t path = lt_intern_string(m->path, strnlen(m->path, LEAKTRACE_NAME_MAX));
 	struct leaktrace_module *record = lt_dump_append(&records);
 	m->record = NULL;
 	m->index = 0;

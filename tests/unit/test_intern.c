@@ -176,6 +176,23 @@ static void file_of_an_r_call_counts_by_its_bytes(void **state)
 	assert_int_equal(lt_intern_r(&a, 1), lt_intern_r(&b, 1));
 }
 
+/* A reader would take it for damage. */
+static void long_name_of_an_r_call_is_cut(void **state)
+{
+	char name[LEAKTRACE_NAME_MAX + 10];
+	struct lt_r_call call = { .call = name, .namespace = name, .file = name };
+
+	memset(name, 'x', sizeof name - 1);
+	name[sizeof name - 1] = '\0';
+	uint32_t node = lt_intern_r(&call, 1);
+	struct view view = view_of(*state);
+	const struct leaktrace_rframe *frame = view_record(&view, LEAKTRACE_CHUNK_RFRAMES, node);
+
+	assert_int_equal(view_string(&view, frame->call)->length, LEAKTRACE_NAME_MAX);
+	assert_int_equal(view_string(&view, frame->namespace)->length, LEAKTRACE_NAME_MAX);
+	assert_int_equal(view_string(&view, frame->file)->length, LEAKTRACE_NAME_MAX);
+}
+
 static void file_holds_the_r_stack(void **state)
 {
 	const struct lt_r_call calls[] = { { .call = "f", .namespace = "pkg", .file = "f.R", .line = 7 }, outer };
@@ -380,6 +397,7 @@ int main(void)
 		TEST(same_r_calls_have_the_same_node),
 		TEST(r_calls_differ_by_name_namespace_file_and_line),
 		TEST(file_of_an_r_call_counts_by_its_bytes),
+		TEST(long_name_of_an_r_call_is_cut),
 		TEST(file_holds_the_r_stack),
 		TEST(r_frames_distinguish_sites),
 		TEST(site_keeps_its_stacks_and_its_first_flags),

@@ -278,6 +278,72 @@ static void lost_stack_keeps_its_bytes(void **state)
 	lt_model_free(model);
 }
 
+/* Nobody writes more; and a report of a small file would have gigabytes, if each of its sites had a stack of all its frames. */
+static void stack_deeper_than_any_that_is_written_is_cut(void **state)
+{
+	const unsigned extra = 10;
+	struct fixture *f = *state;
+	const char *path = new_path(f, "a.ltd");
+	struct db *db = db_new(100);
+	uint32_t native = 0, r = 0, most = 0, r_most = 0;
+	static const struct lt_sink nothing;
+
+	for (unsigned i = 0; i < LEAKTRACE_STACK_MAX + extra; i++)
+		native = db_frame(db, native, 0, 0x1000 + i);
+	for (unsigned i = 0; i < LEAKTRACE_R_STACK_MAX + extra; i++)
+		r = db_rframe(db, r, "f", NULL, NULL, i);
+	db_live_site(db, native, r, 10, 64);
+	db_write(db, path);
+	db_free(db);
+	open_all(f, &path, 1);
+	assert_int_equal(lt_merge_load(f->merge, LT_PARTS_ALL, &nothing), 1);
+	for (uint32_t i = 1; i < f->merge->intern->frame_count; i++) {
+		uint32_t depth = 0;
+
+		for (uint32_t node = i; node; node = f->merge->intern->frames[node].parent)
+			depth++;
+		most = depth > most ? depth : most;
+	}
+	for (uint32_t i = 1; i < f->merge->intern->rframe_count; i++) {
+		uint32_t depth = 0;
+
+		for (uint32_t node = i; node; node = f->merge->intern->rframes[node].parent)
+			depth++;
+		r_most = depth > r_most ? depth : r_most;
+	}
+	assert_int_equal(most, LEAKTRACE_STACK_MAX);
+	assert_int_equal(r_most, LEAKTRACE_R_STACK_MAX);
+	assert_int_equal(f->notes.count, 1);
+	assert_non_null(strstr(f->notes.texts[0], "1 native and 1 R frames have lost their caller"));
+}
+
+static void name_longer_than_any_that_is_written_is_none(void **state)
+{
+	struct fixture *f = *state;
+	const char *path = new_path(f, "a.ltd");
+	struct db *db = db_new(100);
+	char name[LEAKTRACE_NAME_MAX + 2];
+	const struct lt_rnode *r;
+	static const struct lt_sink nothing;
+
+	memset(name, 'x', sizeof name);
+	for (unsigned i = 0; i < 2; i++) {
+		name[LEAKTRACE_NAME_MAX + 1 - i] = '\0';
+		db_module(db, name, 0, NULL);
+		db_rframe(db, 0, name, name, name, 1);
+	}
+	db_write(db, path);
+	db_free(db);
+	open_all(f, &path, 1);
+	assert_int_equal(lt_merge_load(f->merge, LT_PARTS_ALL, &nothing), 1);
+	assert_int_equal(f->merge->intern->modules[1].path, 0);
+	assert_int_equal(strlen(lt_intern_text(f->merge->intern, f->merge->intern->modules[2].path)), LEAKTRACE_NAME_MAX);
+	r = f->merge->intern->rframes;
+	assert_true(!r[1].call && !r[1].namespace && !r[1].file);
+	assert_true(r[2].call && r[2].namespace && r[2].file);
+	assert_int_equal(f->notes.count, 1);
+}
+
 static void inherited_blocks_count_in_the_child_when_asked(void **state)
 {
 	struct fixture *f = *state;
@@ -463,6 +529,8 @@ int main(void)
 		TEST(more_complete_dump_of_a_process_is_kept),
 		TEST(unreadable_dump_does_not_hide_the_others),
 		TEST(lost_stack_keeps_its_bytes),
+		TEST(stack_deeper_than_any_that_is_written_is_cut),
+		TEST(name_longer_than_any_that_is_written_is_none),
 		TEST(inherited_blocks_count_in_the_child_when_asked),
 		TEST(child_that_its_parent_saw_killed_ended_by_signal),
 		TEST(child_with_only_a_status_is_unknown_with_code),

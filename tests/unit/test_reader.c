@@ -304,6 +304,47 @@ static void string_that_runs_over_its_chunk_is_none(void **state)
 	assert_true(lt_dump_string(f->dump, db_process(f->db)->host, &bytes, &found, &slot));
 }
 
+static void string_longer_than_any_that_is_written_is_none(void **state)
+{
+	struct fixture *f = *state;
+	char *text = calloc(1, LEAKTRACE_STRING_MAX + 1);
+	uint32_t longest, longer, length;
+	const char *bytes;
+	size_t slot;
+
+	longest = db_bytes(f->db, text, LEAKTRACE_STRING_MAX);
+	longer = db_bytes(f->db, text, LEAKTRACE_STRING_MAX + 1);
+	free(text);
+	db_write(f->db, f->path);
+	assert_int_equal(read_it(f), 0);
+	assert_true(lt_dump_string(f->dump, longest, &bytes, &length, &slot));
+	assert_int_equal(length, LEAKTRACE_STRING_MAX);
+	assert_false(lt_dump_string(f->dump, longer, &bytes, &length, &slot));
+}
+
+static void time_before_1970_is_unknown(void **state)
+{
+	struct fixture *f = *state;
+	struct leaktrace_process *process = db_process(f->db), read;
+
+	process->start_ns = INT64_MIN;
+	process->end_ns = -1;
+	process->recording_since_ns = INT64_MIN / 2;
+	db_write(f->db, f->path);
+	assert_int_equal(read_it(f), 0);
+	assert_true(lt_dump_process(f->dump, 0, &read));
+	assert_int_equal(read.start_ns, 0);
+	assert_int_equal(read.end_ns, 0);
+	assert_int_equal(read.recording_since_ns, 0);
+	process->end_ns = INT64_MAX;
+	db_write(f->db, f->path);
+	lt_dump_free(f->dump);
+	f->dump = NULL;
+	assert_int_equal(read_it(f), 0);
+	assert_true(lt_dump_process(f->dump, 0, &read));
+	assert_int_equal(read.end_ns, INT64_MAX);
+}
+
 static void every_cut_is_an_error_or_partial(void **state)
 {
 	struct fixture *f = *state;
@@ -360,6 +401,8 @@ int main(void)
 		TEST(chunk_that_claims_too_much_room_does_not_hide_the_next),
 		TEST(missing_chunks_are_told),
 		TEST(string_that_runs_over_its_chunk_is_none),
+		TEST(string_longer_than_any_that_is_written_is_none),
+		TEST(time_before_1970_is_unknown),
 		TEST(every_cut_is_an_error_or_partial),
 		TEST(running_process_is_read_in_phases),
 	};
