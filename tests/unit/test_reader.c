@@ -148,6 +148,8 @@ static void newer_major_version_is_refused_by_name(void **state)
 	write_changed(f, offsetof(struct leaktrace_header, major), &major, sizeof major);
 	assert_int_equal(read_it(f), -EPROTO);
 	assert_true(noted(f, "a newer leaktrace is needed"));
+	assert_true(noted(f, f->path));
+	assert_true(noted(f, "format version 2."));
 }
 
 static void newer_minor_version_with_longer_records_reads(void **state)
