@@ -17,6 +17,8 @@
 #include "reader.h"
 #include "xalloc.h"
 
+#define FILE_NAME_MOST 300
+
 struct loader {
 	struct lt_merge *merge;
 	struct lt_source *source;
@@ -61,6 +63,18 @@ static uint32_t name(struct loader *loader, uint32_t reference)
 	return 0;
 }
 
+/* No file has a longer name than 255 bytes, to which the kernel may add " (deleted)"; it is in a report with each frame. */
+static uint32_t path(struct loader *loader, uint32_t reference)
+{
+	const uint32_t number = name(loader, reference);
+	const char *text = lt_intern_text(loader->merge->intern, number), *slash = strrchr(text, '/');
+
+	if (strlen(slash ? slash + 1 : text) <= FILE_NAME_MOST)
+		return number;
+	loader->bad_strings++;
+	return 0;
+}
+
 /* The parent's number, 0 if it is none, or one so deep inside a stack that no writer wrote it: for each site that ends there a
  * report would list all of it. */
 static uint32_t parent_of(const uint32_t *numbers, uint16_t *depths, uint64_t index, uint32_t parent, uint16_t most)
@@ -78,7 +92,7 @@ static void load_modules(struct loader *loader)
 			struct leaktrace_module module;
 
 			lt_chunk_record(chunk, i, &module, sizeof module);
-			loader->modules[chunk->first + i] = lt_intern_module(loader->merge->intern, name(loader, module.path),
+			loader->modules[chunk->first + i] = lt_intern_module(loader->merge->intern, path(loader, module.path),
 									     module.flags, module.build_id, module.build_id_size);
 		}
 	}

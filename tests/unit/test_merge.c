@@ -327,17 +327,24 @@ static void name_longer_than_any_that_is_written_is_none(void **state)
 	static const struct lt_sink nothing;
 
 	memset(name, 'x', sizeof name);
+	for (size_t i = 0; i < sizeof name; i += 200)
+		name[i] = '/';
 	for (unsigned i = 0; i < 2; i++) {
 		name[LEAKTRACE_NAME_MAX + 1 - i] = '\0';
 		db_module(db, name, 0, NULL);
 		db_rframe(db, 0, name, name, name, 1);
 	}
+	memset(name, 'x', sizeof name);
+	name[0] = '/';
+	name[320] = '\0';
+	db_module(db, name, 0, NULL); /* no file has such a name */
 	db_write(db, path);
 	db_free(db);
 	open_all(f, &path, 1);
 	assert_int_equal(lt_merge_load(f->merge, LT_PARTS_ALL, &nothing), 1);
 	assert_int_equal(f->merge->intern->modules[1].path, 0);
 	assert_int_equal(strlen(lt_intern_text(f->merge->intern, f->merge->intern->modules[2].path)), LEAKTRACE_NAME_MAX);
+	assert_int_equal(f->merge->intern->module_count, 3); /* those without a path are one */
 	r = f->merge->intern->rframes;
 	assert_true(!r[1].call && !r[1].namespace && !r[1].file);
 	assert_true(r[2].call && r[2].namespace && r[2].file);
