@@ -3,7 +3,7 @@
 # Hostile surroundings: closed descriptors, vanished directories, full disks, limits, sandboxes, name spaces. As without the tracer; and
 # what it could not record, it counts.
 . "$LT_SOURCE/tests/unhurt/lib.sh"
-hostile=$targets/hostile limits=$targets/limits sandbox=$targets/sandbox
+hostile=$targets/hostile limits=$targets/rlimits sandbox=$targets/sandbox
 
 # whole: each block of hostile.h. counted: those of main are there, or counted as dropped.
 jq_functions="$jq_functions"'

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Programs with limits, other signals, environments and identities: limits KIND. For what they do then see hostile.h.
+ * Programs with limits, other signals, environments and identities: rlimits KIND. For what they do then see hostile.h.
  *
  * Limits
  *   fsize-term, fsize-ignore, fsize-handle  RLIMIT_FSIZE of 4 KiB, and the program itself writes beyond: SIGXFSZ ends a child, is ignored,
