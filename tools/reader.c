@@ -41,23 +41,6 @@ static const struct {
 	{LT_PART(LEAKTRACE_CHUNK_STRINGS)},
 };
 
-static size_t least_record_size(uint32_t type)
-{
-	switch (type) {
-	case LEAKTRACE_CHUNK_STRINGS: return 1;
-	case LEAKTRACE_CHUNK_MODULES: return sizeof(struct leaktrace_module);
-	case LEAKTRACE_CHUNK_FRAMES: return sizeof(struct leaktrace_frame);
-	case LEAKTRACE_CHUNK_RFRAMES: return sizeof(struct leaktrace_rframe);
-	case LEAKTRACE_CHUNK_SITES: return sizeof(struct leaktrace_site);
-	case LEAKTRACE_CHUNK_BLOCKS: return sizeof(struct leaktrace_block);
-	case LEAKTRACE_CHUNK_INHERITED: return sizeof(struct leaktrace_inherited);
-	case LEAKTRACE_CHUNK_EVENTS: return sizeof(struct leaktrace_event);
-	case LEAKTRACE_CHUNK_VERDICTS: return sizeof(struct leaktrace_verdict);
-	case LEAKTRACE_CHUNK_PROCESSES: return sizeof(struct leaktrace_process);
-	default: return 0; /* unknown to this version: skipped */
-	}
-}
-
 static const char *type_name(uint32_t type)
 {
 	static const char *const names[] = {"free", "strings", "modules", "frames", "R frames", "sites", "blocks",
@@ -233,7 +216,7 @@ static void take_chunk(struct reader *reader, const struct leaktrace_chunk *head
 		       unsigned parts, size_t *room)
 {
 	struct lt_dump *dump = reader->dump;
-	size_t least = least_record_size(header->type);
+	size_t least = leaktrace_record_size(header->type);
 	struct lt_chunk chunk = {
 		.type = header->type, .generation = header->generation, .record_size = header->record_size, .offset = offset,
 		.size = header->size, .first = header->first, .count = header->count,

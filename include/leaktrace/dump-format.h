@@ -458,4 +458,22 @@ static inline uint64_t leaktrace_sample_variance_bytes(uint64_t size, uint64_t w
 	return (size * weight / unit) * (size * (weight - 1) / unit);
 }
 
+/* Of a chunk of this type: the size of a record in this version; a later minor one has larger ones. 0: the type is unknown to it. */
+static inline size_t leaktrace_record_size(uint32_t type)
+{
+	switch (type) {
+	case LEAKTRACE_CHUNK_STRINGS: return 1;
+	case LEAKTRACE_CHUNK_MODULES: return sizeof(struct leaktrace_module);
+	case LEAKTRACE_CHUNK_FRAMES: return sizeof(struct leaktrace_frame);
+	case LEAKTRACE_CHUNK_RFRAMES: return sizeof(struct leaktrace_rframe);
+	case LEAKTRACE_CHUNK_SITES: return sizeof(struct leaktrace_site);
+	case LEAKTRACE_CHUNK_BLOCKS: return sizeof(struct leaktrace_block);
+	case LEAKTRACE_CHUNK_INHERITED: return sizeof(struct leaktrace_inherited);
+	case LEAKTRACE_CHUNK_EVENTS: return sizeof(struct leaktrace_event);
+	case LEAKTRACE_CHUNK_VERDICTS: return sizeof(struct leaktrace_verdict);
+	case LEAKTRACE_CHUNK_PROCESSES: return sizeof(struct leaktrace_process);
+	default: return 0;
+	}
+}
+
 #endif

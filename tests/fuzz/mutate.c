@@ -128,7 +128,7 @@ static void set_field(const struct items *items, uint8_t *record, size_t size)
 /* One record is doubled, taken out, moved, or has a field set. `room`: for the bytes. Returns the new size. */
 static size_t change_records(const struct items *items, const struct packed_item *item, uint8_t *bytes, size_t room)
 {
-	size_t width = packed_record_size(item->argument), count = width ? item->size / width : 0, at;
+	size_t width = leaktrace_record_size(item->argument), count = width ? item->size / width : 0, at;
 
 	memcpy(bytes, item->bytes, item->size);
 	if (width <= 1 || !count)
@@ -227,7 +227,7 @@ static void change_items(struct items *items, uint8_t *scratch)
 		memcpy(scratch, &value, sizeof value);
 		item.op = PACKED_CHUNK;
 		item.argument = types[below(sizeof types / sizeof *types)];
-		item.size = packed_record_size(item.argument);
+		item.size = leaktrace_record_size(item.argument);
 		memset(scratch + 8, 0, sizeof(struct leaktrace_process));
 		insert(items, at, item);
 	}

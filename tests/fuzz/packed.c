@@ -41,23 +41,6 @@ size_t packed_put(uint8_t *data, size_t size, size_t most, enum packed_op op, un
 	return size + length;
 }
 
-size_t packed_record_size(unsigned type)
-{
-	switch (type) {
-	case LEAKTRACE_CHUNK_STRINGS: return 1;
-	case LEAKTRACE_CHUNK_MODULES: return sizeof(struct leaktrace_module);
-	case LEAKTRACE_CHUNK_FRAMES: return sizeof(struct leaktrace_frame);
-	case LEAKTRACE_CHUNK_RFRAMES: return sizeof(struct leaktrace_rframe);
-	case LEAKTRACE_CHUNK_SITES: return sizeof(struct leaktrace_site);
-	case LEAKTRACE_CHUNK_BLOCKS: return sizeof(struct leaktrace_block);
-	case LEAKTRACE_CHUNK_INHERITED: return sizeof(struct leaktrace_inherited);
-	case LEAKTRACE_CHUNK_EVENTS: return sizeof(struct leaktrace_event);
-	case LEAKTRACE_CHUNK_PROCESSES: return sizeof(struct leaktrace_process);
-	case LEAKTRACE_CHUNK_VERDICTS: return sizeof(struct leaktrace_verdict);
-	default: return 0;
-	}
-}
-
 struct file {
 	const char *path;
 	int fd;
@@ -98,7 +81,7 @@ static void begin(struct file *file, const char *name, bool snapshot)
 static void add_chunk(struct file *file, const struct packed_item *item)
 {
 	struct leaktrace_chunk chunk = {.magic = LEAKTRACE_CHUNK_MAGIC, .type = item->argument};
-	size_t record_size = packed_record_size(item->argument), size = item->size;
+	size_t record_size = leaktrace_record_size(item->argument), size = item->size;
 	const uint8_t *bytes = item->bytes;
 
 	if (file->chunk_count == CHUNKS_MOST)

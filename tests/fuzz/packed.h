@@ -48,7 +48,4 @@ size_t packed_put(uint8_t *data, size_t size, size_t most, enum packed_op op, un
 /* Writes the files (a.ltd, a-1.lts, b.ltd, c.ltd in the directory of fuzz_path()); their paths, and how many. */
 unsigned packed_unpack(const uint8_t *data, size_t size, const char *paths[PACKED_FILES]);
 
-/* Size of a type's records in this version; 0: not known. */
-size_t packed_record_size(unsigned type);
-
 #endif
