@@ -423,49 +423,63 @@ static void in_atexit(void)
 	say("atexit\n");
 }
 
+static void altstack(void)
+{
+	on_alternate_stack(8192, allocate_in_handler, SIGUSR1);
+	raise(SIGUSR1);
+}
+
+static void overflow(void)
+{
+	on_alternate_stack(4096, NULL, 0);
+	without_end(0);
+}
+
+static void overflow_handled(void)
+{
+	on_alternate_stack(16384, end_in_handler, SIGSEGV);
+	without_end(0);
+}
+
+static void exit_frees(void)
+{
+	freed_late = malloc(60);
+	REQUIRE(!atexit(in_atexit));
+}
+
+static const struct {
+	const char *kind;
+	void (*run)(void);
+} kinds[] = {
+	{ "altstack", altstack },
+	{ "overflow", overflow },
+	{ "overflow-handled", overflow_handled },
+	{ "timer", timer },
+	{ "jump", jump },
+	{ "jump-in-handler", jump_in_handler },
+	{ "small-coroutines", small_coroutines },
+	{ "coroutine-threads", coroutine_threads },
+	{ "tls-late", tls_late },
+	{ "atfork", atfork },
+	{ "cancel", cancel },
+	{ "vfork-malloc", vfork_malloc },
+	{ "jit", jit },
+	{ "callbacks", callbacks },
+	{ "exit-frees", exit_frees },
+};
+
 int main(int argc, char **argv)
 {
 	REQUIRE(argc >= 2);
-	const char *kind = argv[1];
-	if (!strcmp(kind, "altstack")) {
-		on_alternate_stack(8192, allocate_in_handler, SIGUSR1);
-		raise(SIGUSR1);
-	} else if (!strcmp(kind, "overflow")) {
-		on_alternate_stack(4096, NULL, 0);
-		return without_end(0);
-	} else if (!strcmp(kind, "overflow-handled")) {
-		on_alternate_stack(16384, end_in_handler, SIGSEGV);
-		return without_end(0);
-	} else if (!strcmp(kind, "timer")) {
-		timer();
-	} else if (!strcmp(kind, "jump")) {
-		jump();
-	} else if (!strcmp(kind, "jump-in-handler")) {
-		jump_in_handler();
-	} else if (!strcmp(kind, "small-coroutines")) {
-		small_coroutines();
-	} else if (!strcmp(kind, "coroutine-threads")) {
-		coroutine_threads();
-	} else if (!strcmp(kind, "recursion")) {
+	if (!strcmp(argv[1], "recursion")) {
 		REQUIRE(argc > 2);
 		recursion(atoi(argv[2]));
-	} else if (!strcmp(kind, "tls-late")) {
-		tls_late();
-	} else if (!strcmp(kind, "atfork")) {
-		atfork();
-	} else if (!strcmp(kind, "cancel")) {
-		cancel();
-	} else if (!strcmp(kind, "vfork-malloc")) {
-		vfork_malloc();
-	} else if (!strcmp(kind, "jit")) {
-		jit();
-	} else if (!strcmp(kind, "callbacks")) {
-		callbacks();
-	} else if (!strcmp(kind, "exit-frees")) {
-		freed_late = malloc(60);
-		REQUIRE(!atexit(in_atexit));
-	} else {
-		REQUIRE(!"known kind");
+		return 0;
 	}
-	return 0;
+	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++)
+		if (!strcmp(argv[1], kinds[i].kind)) {
+			kinds[i].run();
+			return 0;
+		}
+	REQUIRE(!"known kind");
 }

@@ -85,7 +85,7 @@ static void wait_for_all(int pipes[2])
 		;
 }
 
-static void become_daemon(int by_hand)
+static void leave_the_session(int by_hand)
 {
 	int pipes[2];
 	REQUIRE(!pipe(pipes));
@@ -105,6 +105,16 @@ static void become_daemon(int by_hand)
 	}
 	leak_daemon(3);
 	exit(4);
+}
+
+static void become_daemon(void)
+{
+	leave_the_session(0);
+}
+
+static void fork_twice(void)
+{
+	leave_the_session(1);
 }
 
 static void orphan(void)
@@ -362,59 +372,69 @@ static void at_once(int count)
 		REQUIRE(reap(-1) == 0);
 }
 
+static void deep(int number)
+{
+	leak_level(number);
+	if (number) {
+		pid_t pid = child();
+		if (!pid)
+			exec_self("deep", number - 1);
+		say_number("level", WEXITSTATUS(reap(pid)));
+	}
+	exit(number);
+}
+
+static void leaf(int unused)
+{
+	(void)unused;
+	leak_leaf(2);
+	exit(3);
+}
+
+static void exec_again(int number)
+{
+	leak_own(64);
+	if (number)
+		exec_self("exec-self", number - 1);
+}
+
+static const struct {
+	const char *kind;
+	void (*run)(void);
+	void (*run_times)(int number);
+} kinds[] = {
+	{ "deep", NULL, deep },
+	{ "leaf", NULL, leaf },
+	{ "exec-self", NULL, exec_again },
+	{ "exec-failed", NULL, exec_failed },
+	{ "many-at-once", NULL, at_once },
+	{ "daemon", become_daemon, NULL },
+	{ "double-fork", fork_twice, NULL },
+	{ "orphan", orphan, NULL },
+	{ "inherited", inherited, NULL },
+	{ "signals", signals, NULL },
+	{ "stopped", stopped, NULL },
+	{ "core", core, NULL },
+	{ "main-gone", main_gone, NULL },
+	{ "reused-pid", reused_pid, NULL },
+	{ "raw-fork", raw_fork, NULL },
+	{ "vfork-exit", vfork_exit, NULL },
+};
+
 int main(int argc, char **argv)
 {
 	REQUIRE(argc >= 2);
-	const char *kind = argv[1];
-	int number = argc > 2 ? atoi(argv[2]) : 0;
 	self = argv[0];
-	if (!strcmp(kind, "deep")) {
-		leak_level(number);
-		if (number) {
-			pid_t pid = child();
-			if (!pid)
-				exec_self(kind, number - 1);
-			say_number("level", WEXITSTATUS(reap(pid)));
-		}
-		return number;
-	}
-	if (!strcmp(kind, "leaf")) {
-		leak_leaf(2);
-		return 3;
-	}
-	if (!strcmp(kind, "exec-self")) {
-		leak_own(64);
-		if (number)
-			exec_self(kind, number - 1);
+	if (!strncmp(argv[1], "threads-", 8))
+		return beside_threads(argv[1] + 8);
+	for (unsigned i = 0; i < sizeof kinds / sizeof *kinds; i++) {
+		if (strcmp(argv[1], kinds[i].kind))
+			continue;
+		if (kinds[i].run)
+			kinds[i].run();
+		else
+			kinds[i].run_times(argc > 2 ? atoi(argv[2]) : 0);
 		return 0;
 	}
-	if (!strncmp(kind, "threads-", 8))
-		return beside_threads(kind + 8);
-	if (!strcmp(kind, "daemon") || !strcmp(kind, "double-fork"))
-		become_daemon(!strcmp(kind, "double-fork"));
-	else if (!strcmp(kind, "orphan"))
-		orphan();
-	else if (!strcmp(kind, "inherited"))
-		inherited();
-	else if (!strcmp(kind, "signals"))
-		signals();
-	else if (!strcmp(kind, "stopped"))
-		stopped();
-	else if (!strcmp(kind, "core"))
-		core();
-	else if (!strcmp(kind, "main-gone"))
-		main_gone();
-	else if (!strcmp(kind, "reused-pid"))
-		reused_pid();
-	else if (!strcmp(kind, "raw-fork"))
-		raw_fork();
-	else if (!strcmp(kind, "vfork-exit"))
-		vfork_exit();
-	else if (!strcmp(kind, "exec-failed"))
-		exec_failed(number);
-	else if (!strcmp(kind, "many-at-once"))
-		at_once(number);
-	else
-		REQUIRE(!"known kind");
-	return 0;
+	REQUIRE(!"known kind");
 }
