@@ -72,7 +72,7 @@ fi
 # A full disk.
 mkdir "$work/full"
 if [ "$(id -u)" -eq 0 ] && mount -t tmpfs -o size=64k tmpfs "$work/full" 2>/dev/null; then
-	run trace full/d "$targets/limits" sigmask
+	run trace full/d "$targets/rlimits" sigmask
 	same "full disk: status" 0 "$status"
 	"$tool" report "$work/full/d" >"$work/out" 2>&1 || :
 	umount "$work/full"
@@ -80,7 +80,7 @@ fi
 
 # A file that may not grow.
 options=max_size=256k
-run trace small "$targets/limits" sigmask
+run trace small "$targets/rlimits" sigmask
 same "max_size: status" 0 "$status"
 options=
 report small

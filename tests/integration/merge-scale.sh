@@ -7,6 +7,7 @@ needs jq
 clone=$targets/clone-dump
 trace one "$targets/forks" many
 dump=$(find "$work/one" -name '*.ltd' | sort | head -n 1)
+"$tool" report --format=json "$dump" >"$work/single.json" # waits until it is classified
 mkdir "$work/100" "$work/1000"
 "$clone" clone "$dump" "$work/100" 0 100
 "$clone" clone "$dump" "$work/1000" 0 1000
@@ -22,7 +23,6 @@ merge() {
 }
 json() { "$tool" report --format=json "$1" >"$2"; }
 
-"$tool" report --format=json "$dump" >"$work/single.json"
 merge 100 "$work/100"
 merge 1000 "$work/1000"
 read -r peak100 time100 <"$work/100.ltd.peak"

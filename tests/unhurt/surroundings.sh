@@ -25,6 +25,11 @@ nobody=
 if [ "$root" ]; then
 	nobody='setpriv --reuid=65534 --regid=65534 --clear-groups'
 	chmod 711 "$work"
+	# In a checkout under /root, say.
+	if ! $nobody test -r "$lib" -a -x "$hostile"; then
+		cp "$lib" "$hostile" "$limits" "$work"
+		lib=$work/${lib##*/} hostile=$work/hostile limits=$work/rlimits
+	fi
 fi
 umask 022
 cant_write="leaktrace: \\[[0-9]+\\] not traced, can't write to"
