@@ -302,17 +302,15 @@ memory() {
 	done
 }
 
-# In turns, as the others; each run 5 forks. What the kernel had to free just before makes 5 ms of difference (a fork is fast behind the
-# end of a classifier), so the same run goes before each.
+# In turns, as the others; each run 5 forks. Without a classifier at the end of the run (its children, without blocks of their own, have
+# none anyway): what the kernel had to free just before makes forks of the next run 5 ms faster, which was always the untraced one.
 forks() {
 	: >"$work/fork.untraced"
 	: >"$work/fork.exact"
-	for i in $(seq $((3 * rounds))); do
-		"$bench/forkcost" 1000000 1000 1 >/dev/null
+	for i in $(seq $((4 * rounds))); do
 		"$bench/forkcost" 1000000 1000 5 >>"$work/fork.untraced"
-		"$bench/forkcost" 1000000 1000 1 >/dev/null
-		traced '' forkcost 1000000 1000 5 >>"$work/fork.exact"
-		sleep 0.3 # for the classifier
+		rm -rf "$work/dumps"
+		traced :verdict=off forkcost 1000000 1000 5 >>"$work/fork.exact"
 	done
 	for column in 1 2; do
 		printf '| %s, 1 million blocks of 1000 bytes: untraced, exact | %.2f ms, %.2f ms |\n' \
