@@ -3,7 +3,7 @@
 # Processes are killed at random moments: the first one, or any of its descendants, in the midst of forks, execs, exits, growth of the
 # file and classification. Every session is readable, and each dump's figures agree. usage: kills.sh [ROUNDS]
 . "$LT_SOURCE/tests/lib.sh"
-kills=${1:-100}
+kills=${1:-50}
 
 # Blocks of all sites are those of the process, but for what each of three threads was about to do; nothing is below 0.
 consistent='
