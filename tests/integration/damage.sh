@@ -36,7 +36,7 @@ if command -v Rscript >/dev/null && [ -e "$traced/examples/asyncrd.so" ]; then
 	# The master's, the largest.
 	dump=$(find "$work/r" -name '*.ltd' -exec ls -S {} + | head -n 1)
 	damage "R: cut" cut $step turn "$dump"
-	damage "R: overwritten" flip $flips turn "$dump"
+	damage "R: overwritten" flip $((flips * 4 / 3)) turn "$dump"
 fi
 
 # What else may lie in a session's directory does not hide the dumps in it, and is named.

@@ -10,7 +10,8 @@ row 'stack overflow, alternate stack of 4 KiB, no handler' 'one("master") | .end
 row 'stack overflow, handler on an alternate stack' 'one("master") | ended("_exit"; 7)' "$code" overflow-handled
 row 'timer at 1 kHz beside fork, read, waitpid' 'all(.processes[]; .unknown_frees == 0)' "$code" timer
 row 'fork in a signal handler' '.processes | length > 40' "$targets/hurts" fork-in-handler
-row 'fork in a handler inside malloc' '[process("fork")[] | select(ended("_exit"; 0))] | length >= 150' "$targets/hurts" fork-in-malloc
+row 'fork in a handler inside malloc' '([process("fork")[] | select(.end_kind != "exec")] | length >= 150 and all(ended("_exit"; 0)))
+	and blocks("leak_in_child") >= 150 and bytes("leak_in_child") == 40 * blocks("leak_in_child")' "$targets/hurts" fork-in-malloc
 
 part "Jumps and exceptions"
 row 'longjmp out of a recursion, 100,000 times' 'holds("leak_behind"; 1; 51)' "$code" jump

@@ -65,7 +65,7 @@ for how in return exit _exit quick_exit abort kill; do
 done
 row 'exec while four threads allocate' '(.processes | length == 2) and blocks("leak_leaf") == 2' "$processes" threads-exec
 for how in exit-in-handler parked; do
-	for moment in 1 2 3 4 5 6 7 8; do
+	for moment in $(seq 30); do
 		row "$how, moment $moment" 'true' "$targets/hurts" $how $moment
 	done
 done
