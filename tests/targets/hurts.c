@@ -33,6 +33,12 @@ static void every(long microseconds)
 	setitimer(ITIMER_REAL, &timer, NULL);
 }
 
+static void once(long microseconds)
+{
+	struct itimerval timer = { { 0, 0 }, { 0, microseconds } };
+	setitimer(ITIMER_REAL, &timer, NULL);
+}
+
 static void churn(unsigned long rounds)
 {
 	static void *volatile blocks[64];
@@ -87,8 +93,8 @@ static void fork_here_often(int sig)
 static void fork_in_handler(void)
 {
 	signal(SIGALRM, fork_here);
-	every(3000);
-	while (forks < 40) {
+	for (long round = 0; forks < 40; round++) {
+		once(50 + round * 97 % 3000); /* one signal a round: on a busy machine a fork takes longer than a timer's period, and begins anew */
 		churn(200);
 		pid_t pid = in_child ? 0 : fork();
 		if (in_child) { /* the handler has returned into what it interrupted */
