@@ -13,68 +13,16 @@
 #include "process/frames.h"
 #include "r/r.h"
 #include "trace/cfi.h"
-#include <ucontext.h>
+#include "trace/walk.h"
 
 #define FRAMES_MAX 100000
 #define SAVED (7 * sizeof(uintptr_t)) /* a return address and the callee-saved registers: rbx, rbp, r12 to r15 (psABI) */
 #define RBP 6                         /* in lt_scan_thread.reg */
 
-struct walk {
-	uintptr_t pc, sp, bp, high;
-	bool interrupted;
-};
-
-static uintptr_t word(uintptr_t address)
-{
-	return *(const uintptr_t *)address;
-}
-
-static bool is_inside(const struct walk *w, uintptr_t address)
-{
-	return address >= w->sp - 128 && address < w->high && !(address & 7);
-}
-
-/* Out of a frame. False at the end. */
-static bool step(struct walk *w)
-{
-	struct lt_rule rule = lt_cfi_rule(w->interrupted ? w->pc : w->pc - 1);
-	uintptr_t cfa = 0, bp_at = 0;
-#if defined __x86_64__
-	if (rule.kind == LT_RULE_SIGNAL) {
-		const ucontext_t *context = (const void *)w->sp;
-		if (!is_inside(w, w->sp) || !is_inside(w, (uintptr_t)&context->uc_mcontext.gregs[REG_RIP]))
-			return false;
-		*w = (struct walk){
-			(uintptr_t)context->uc_mcontext.gregs[REG_RIP], (uintptr_t)context->uc_mcontext.gregs[REG_RSP],
-			(uintptr_t)context->uc_mcontext.gregs[REG_RBP], w->high, true,
-		};
-		return is_inside(w, w->sp);
-	}
-#endif
-	w->interrupted = false;
-	if (rule.kind == LT_RULE_RSP)
-		cfa = w->sp + (uintptr_t)(intptr_t)rule.offset;
-	else if (rule.kind == LT_RULE_RBP)
-		cfa = w->bp + (uintptr_t)(intptr_t)rule.offset;
-	else if (rule.kind == LT_RULE_RBP_DEREF && is_inside(w, w->bp + (uintptr_t)(intptr_t)rule.offset))
-		cfa = word(w->bp + (uintptr_t)(intptr_t)rule.offset);
-	if (cfa <= w->sp || !is_inside(w, cfa - 8))
-		return false;
-	if (rule.rbp)
-		bp_at = (rule.rbp == LT_RBP_AT_CFA ? cfa : w->bp) + (uintptr_t)(intptr_t)rule.rbp_offset;
-	if (bp_at && !is_inside(w, bp_at))
-		return false;
-	if (bp_at)
-		w->bp = word(bp_at);
-	w->pc = word(cfa - 8);
-	w->sp = cfa;
-	return w->pc != 0;
-}
-
 void lt_frames_of_r(const struct lt_scan_thread *thread, uintptr_t stack_high, void (*add)(const void *, size_t, void *), void *arg)
 {
 	struct lt_r_evaluator code;
-	struct walk w = { .high = stack_high };
+	struct lt_walk w = { .high = stack_high };
 	if (!lt_r_evaluator(&code) || thread->sp >= stack_high)
 		return;
 	if (thread->pc && thread->registers) {
@@ -84,8 +32,8 @@ void lt_frames_of_r(const struct lt_scan_thread *thread, uintptr_t stack_high, v
 		w.interrupted = true;
 	} else if (!thread->pc && !thread->registers) { /* sp is a frame pointer */
 		w.sp = thread->sp + 2 * sizeof(uintptr_t);
-		w.bp = word(thread->sp);
-		w.pc = word(thread->sp + sizeof(uintptr_t));
+		w.bp = *(const uintptr_t *)thread->sp;
+		w.pc = ((const uintptr_t *)thread->sp)[1];
 	}
 	uintptr_t bytecode = code.byte_code ? lt_cfi_function(code.byte_code) : 0;
 	uintptr_t inner = 0, low = w.sp, high = 0; /* of the frame before: its function, and its part that is no root */
@@ -93,7 +41,7 @@ void lt_frames_of_r(const struct lt_scan_thread *thread, uintptr_t stack_high, v
 		uintptr_t function = lt_cfi_function(w.interrupted ? w.pc : w.pc - 1), start = w.sp;
 		if (function && function == code.apply_closure && high > low && inner != bytecode && inner != code.eval)
 			add((const void *)low, high - low, arg);
-		bool ends = !step(&w);
+		bool ends = !lt_walk_step(&w);
 		low = start;
 		high = w.sp - SAVED;
 		if (ends || high <= low || w.sp <= start)
