@@ -278,6 +278,12 @@ static void load_blocks(struct loader *loader)
 	}
 }
 
+static void add_tracer_note(struct lt_merge *merge, uint32_t process, uint32_t text)
+{
+	LT_GROW(merge->tracer_notes, merge->tracer_note_count, merge->tracer_note_room);
+	merge->tracer_notes[merge->tracer_note_count++] = (struct lt_tracer_note){process, text};
+}
+
 static void load_event(struct loader *loader, struct leaktrace_event *event)
 {
 	struct lt_merge *merge = loader->merge;
@@ -292,8 +298,7 @@ static void load_event(struct loader *loader, struct leaktrace_event *event)
 		merge->child_ends[merge->child_end_count++] = (struct lt_child_end){
 			.process = event->process, .pid = event->pid, .time_ns = event->time_ns, .status = event->value};
 	} else if (event->type == LEAKTRACE_EVENT_NOTE && event->text) {
-		LT_GROW(merge->tracer_notes, merge->tracer_note_count, merge->tracer_note_room);
-		merge->tracer_notes[merge->tracer_note_count++] = (struct lt_tracer_note){event->process, event->text};
+		add_tracer_note(merge, event->process, event->text);
 	} else if (event->type == LEAKTRACE_EVENT_START || event->type == LEAKTRACE_EVENT_STOP) {
 		LT_GROW(merge->switches, merge->switch_count, merge->switch_room);
 		merge->switches[merge->switch_count++] =
@@ -317,6 +322,8 @@ static void load_events(struct loader *loader)
 		lt_dump_unload(loader->dump, chunk);
 	}
 }
+
+static const char stopped[] = "recorded to the moment when the stack was used up inside the tracer and a signal handler jumped out of there";
 
 /* The record as the file has it now: of a running process it is newer than that of the first pass. */
 static void load_processes(struct loader *loader)
@@ -347,6 +354,8 @@ static void load_processes(struct loader *loader)
 		process->record = record;
 		process->loaded = true;
 		process->partial = loader->dump->partial;
+		if (record.flags & LEAKTRACE_PROCESS_STOPPED)
+			add_tracer_note(loader->merge, number, lt_intern_string(loader->merge->intern, stopped, sizeof stopped - 1));
 	}
 }
 

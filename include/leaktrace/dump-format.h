@@ -82,6 +82,8 @@ enum leaktrace_process_flag {
 	                                              it they are those of an earlier moment (the end of a task) */
 	LEAKTRACE_PROCESS_INHERIT_LOST = 1u << 7,  /* the fork caught the live table in an update: what was inherited is unknown */
 	LEAKTRACE_PROCESS_PAUSED = 1u << 8,        /* not recorded all the time: recorded_ns and recording_since_ns are valid */
+	LEAKTRACE_PROCESS_STOPPED = 1u << 9,       /* recorded no further since a fault in the tracer's own frames (the stack was used
+	                                              up) that a signal handler jumped out of: no blocks, no verdict */
 };
 
 /* Which process image: unique over hosts, boots, reuse of PIDs, and exec. All zero: none. */

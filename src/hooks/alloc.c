@@ -48,7 +48,7 @@ static __attribute__((noinline)) void *nested_malloc(size_t size)
 	void *block;
 	if (lt_likely(lt_thread.depth))
 		return lt_real.malloc(size);
-	lt_thread.depth = 1;
+	lt_tracer_enter_first();
 	block = lt_real.malloc(size);
 	if (lt_likely(block != NULL))
 		lt_record_alloc(block, size, HOOK);
@@ -61,7 +61,7 @@ static __attribute__((noinline)) JUMP_ON void *exact_malloc(size_t size)
 	const uintptr_t *hook = HOOK;
 	if (lt_unlikely(lt_thread.inside_tracer))
 		return nested_malloc(size);
-	lt_thread.depth = 1;
+	lt_tracer_enter_first();
 	void *block = lt_real.malloc(size);
 	struct lt_scratch *scratch = lt_recording_plainly();
 	if (lt_unlikely(!block)) {
@@ -86,11 +86,11 @@ static __attribute__((noinline)) void *exact_calloc(size_t n, size_t size)
 {
 	if (lt_unlikely(!lt_recording()))
 		return lt_real.calloc(n, size);
-	lt_thread.depth++;
+	lt_tracer_enter();
 	void *block = lt_real.calloc(n, size);
 	if (lt_likely(block != NULL))
 		lt_record_alloc(block, n * size, HOOK);
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return block;
 }
 
@@ -99,13 +99,13 @@ static __attribute__((noinline)) void free_with_care(void *block)
 	if (lt_unlikely(lt_bootstrap_owns(block)))
 		return;
 	if (lt_recording()) {
-		lt_thread.depth++;
+		lt_tracer_enter();
 		lt_record_free(block);
-		lt_thread.depth--;
+		lt_tracer_leave();
 	}
-	lt_thread.depth++;
+	lt_tracer_enter();
 	lt_real.free(block);
-	lt_thread.depth--;
+	lt_tracer_leave();
 }
 
 /* Of an ancestor: a realloc that failed has put it back. Inside the gate. */
@@ -113,7 +113,7 @@ static __attribute__((noinline)) void free_inherited(void *block, uint64_t value
 {
 	lt_count_inherited_free(lt_live_site(value), 1, lt_live_size(value));
 	lt_recording_leave();
-	lt_thread.depth = 1;
+	lt_tracer_enter_first();
 	lt_real.free(block);
 	lt_thread.depth = 0;
 }
@@ -134,6 +134,7 @@ static lt_always_inline void free_exactly(void *block, bool quiet)
 		free_with_care(block);
 		return;
 	}
+	lt_tracer_enter_first();
 	lt_recording_enter();
 	if (lt_unlikely(!lt_live_take((uintptr_t)block, &key, &value, LT_LIVE_ALONE))) {
 		free_unknown(block);
@@ -149,7 +150,7 @@ static lt_always_inline void free_exactly(void *block, bool quiet)
 		lt_real.free(block);
 		return;
 	}
-	lt_thread.depth = 1;
+	lt_tracer_enter_first();
 	lt_real.free(block);
 	lt_thread.depth = 0;
 }
@@ -170,7 +171,7 @@ static __attribute__((noinline)) JUMP_ON void *shared_malloc(size_t size)
 	const uintptr_t *hook = HOOK;
 	if (lt_unlikely(lt_thread.inside_tracer))
 		return nested_malloc(size);
-	lt_thread.depth = 1;
+	lt_tracer_enter_first();
 	void *block = lt_real.malloc(size);
 	if (lt_unlikely(!block)) {
 		lt_thread.depth = 0;
@@ -233,7 +234,7 @@ static lt_always_inline void free_shared(void *block, bool quiet)
 		free_with_care(block);
 		return;
 	}
-	lt_thread.depth = 1;
+	lt_tracer_enter_first();
 	struct lt_slot *slot = lt_gate_enter_own();
 	if (lt_unlikely(!slot)) {
 		free_from_outside(block);
@@ -278,14 +279,14 @@ static void *leave_bootstrap(void *old, size_t size, const void *hook)
 	void *block;
 	BOOTSTRAP(malloc, size, 16);
 	bool recording = lt_recording();
-	lt_thread.depth++;
+	lt_tracer_enter();
 	block = lt_real.malloc(size);
 	if (block) {
 		memcpy(block, old, size < old_size ? size : old_size);
 		if (recording)
 			lt_record_alloc(block, size, hook);
 	}
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return block;
 }
 
@@ -293,7 +294,7 @@ static void *do_realloc(void *old, size_t size, const void *hook)
 {
 	void *block;
 	struct lt_taken taken = { 0 };
-	lt_thread.depth++;
+	lt_tracer_enter();
 	if (old)
 		lt_record_take(old, &taken);
 	block = lt_real.realloc(old, size);
@@ -304,7 +305,7 @@ static void *do_realloc(void *old, size_t size, const void *hook)
 		if (block)
 			lt_record_alloc(block, size, hook);
 	}
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return block;
 }
 
@@ -322,11 +323,11 @@ static __attribute__((noinline)) void *sampled_malloc_slowly(size_t size)
 {
 	if (lt_unlikely(!lt_recording()))
 		return lt_real.malloc(size);
-	lt_thread.depth++;
+	lt_tracer_enter();
 	void *block = lt_real.malloc(size);
 	if (lt_likely(block != NULL))
 		lt_record_alloc(block, size, HOOK);
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return block;
 }
 
@@ -522,11 +523,11 @@ EXPORT int posix_memalign(void **block, size_t alignment, size_t size)
 	}
 	if (!lt_recording())
 		return lt_real.posix_memalign(block, alignment, size);
-	lt_thread.depth++;
+	lt_tracer_enter();
 	error = lt_real.posix_memalign(block, alignment, size);
 	if (!error && *block)
 		lt_record_alloc(*block, size, HOOK);
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return error;
 }
 
@@ -536,11 +537,11 @@ EXPORT void *aligned_alloc(size_t alignment, size_t size)
 	BOOTSTRAP(aligned_alloc, size, alignment);
 	if (!lt_recording())
 		return lt_real.aligned_alloc(alignment, size);
-	lt_thread.depth++;
+	lt_tracer_enter();
 	block = lt_real.aligned_alloc(alignment, size);
 	if (lt_likely(block != NULL))
 		lt_record_alloc(block, size, HOOK);
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return block;
 }
 
@@ -550,11 +551,11 @@ EXPORT void *memalign(size_t alignment, size_t size)
 	BOOTSTRAP(memalign, size, alignment);
 	if (!lt_recording())
 		return lt_real.memalign(alignment, size);
-	lt_thread.depth++;
+	lt_tracer_enter();
 	block = lt_real.memalign(alignment, size);
 	if (lt_likely(block != NULL))
 		lt_record_alloc(block, size, HOOK);
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return block;
 }
 
@@ -564,11 +565,11 @@ EXPORT void *valloc(size_t size)
 	BOOTSTRAP(valloc, size, 4096);
 	if (!lt_recording())
 		return lt_real.valloc(size);
-	lt_thread.depth++;
+	lt_tracer_enter();
 	block = lt_real.valloc(size);
 	if (lt_likely(block != NULL))
 		lt_record_alloc(block, size, HOOK);
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return block;
 }
 
@@ -578,11 +579,11 @@ EXPORT void *pvalloc(size_t size)
 	BOOTSTRAP(pvalloc, size, 4096);
 	if (!lt_recording())
 		return lt_real.pvalloc(size);
-	lt_thread.depth++;
+	lt_tracer_enter();
 	block = lt_real.pvalloc(size);
 	if (lt_likely(block != NULL))
 		lt_record_alloc(block, size, HOOK);
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return block;
 }
 

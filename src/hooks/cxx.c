@@ -31,7 +31,7 @@ static unsigned unload_number; /* of all that ever began */
 
 static void keep(void **real, void *found, unsigned number)
 {
-	lt_thread.depth++;
+	lt_tracer_enter();
 	lt_gate_enter();
 	if (!lt_lock_until(&kept_lock, 0)) {
 		if (!unloads && unload_number == number && !*real && kept_count < OPERATORS) {
@@ -41,12 +41,12 @@ static void keep(void **real, void *found, unsigned number)
 		lt_unlock(&kept_lock);
 	}
 	lt_gate_leave();
-	lt_thread.depth--;
+	lt_tracer_leave();
 }
 
 void lt_cxx_unload_begin(void)
 {
-	lt_thread.depth++;
+	lt_tracer_enter();
 	lt_gate_enter();
 	int error = lt_lock_until(&kept_lock, lt_sys_clock(CLOCK_MONOTONIC) + LOCK_NS);
 	lt_add_relaxed(&unloads, 1);
@@ -58,7 +58,7 @@ void lt_cxx_unload_begin(void)
 		lt_unlock(&kept_lock);
 	}
 	lt_gate_leave();
-	lt_thread.depth--;
+	lt_tracer_leave();
 }
 
 void lt_cxx_unload_end(void)
@@ -98,9 +98,9 @@ static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 		uint64_t ahead = lt_thread.ahead;                                      \
 		void *block = real arguments;                                          \
 		if (block && lt_recording() && lt_thread.last_block != lt_veiled(block) && lt_thread.ahead == ahead) { \
-			lt_thread.depth++;                                             \
+			lt_tracer_enter();                                             \
 			lt_record_alloc(block, size, __builtin_frame_address(0));      \
-			lt_thread.depth--;                                             \
+			lt_tracer_leave();                                             \
 		}                                                                      \
 		return block;                                                          \
 	}
@@ -111,9 +111,9 @@ static __attribute__((noinline, cold)) void *find(const char *name, void **real)
 	{                                                          \
 		REAL(name);                                        \
 		if (block && lt_was_on && lt_recording() && lt_sample_may_have(block)) { \
-			lt_thread.depth++;                         \
+			lt_tracer_enter();                         \
 			lt_record_free(block);                     \
-			lt_thread.depth--;                         \
+			lt_tracer_leave();                         \
 			lt_thread.last_deleted = lt_veiled(block); \
 		}                                                  \
 		real arguments;                                    \

@@ -37,9 +37,9 @@ static void list_blocks(void)
 	int64_t begin = lt_sys_clock(CLOCK_MONOTONIC);
 	if (lt_process->role != LEAKTRACE_ROLE_FORK || begin < next)
 		return;
-	lt_thread.depth++;
+	lt_tracer_enter();
 	lt_blocks_write(false, true, true);
-	lt_thread.depth--;
+	lt_tracer_leave();
 	int64_t end = lt_sys_clock(CLOCK_MONOTONIC);
 	next = end + (end - begin) * LIST_SHARE;
 }

@@ -148,6 +148,10 @@ static void resolve(void)
 	RESOLVE(_exit);
 	RESOLVE(_Exit);
 	RESOLVE(quick_exit);
+	RESOLVE(longjmp);
+	RESOLVE(_longjmp);
+	RESOLVE(siglongjmp);
+	RESOLVE(__longjmp_chk);
 	RESOLVE(execve);
 	RESOLVE(execvpe);
 	RESOLVE(fexecve);

@@ -18,6 +18,8 @@
 #include <sys/types.h>
 #include <sys/wait.h>
 
+struct __jmp_buf_tag;
+
 struct lt_real {
 	void *(*malloc)(size_t);
 	void *(*calloc)(size_t, size_t);
@@ -37,6 +39,10 @@ struct lt_real {
 	void (*_exit)(int);
 	void (*_Exit)(int);
 	void (*quick_exit)(int);
+	void (*longjmp)(struct __jmp_buf_tag *, int);
+	void (*_longjmp)(struct __jmp_buf_tag *, int);
+	void (*siglongjmp)(struct __jmp_buf_tag *, int);
+	void (*__longjmp_chk)(struct __jmp_buf_tag *, int);
 	int (*execve)(const char *, char *const[], char *const[]);
 	int (*execvpe)(const char *, char *const[], char *const[]);
 	int (*fexecve)(int, char *const[], char *const[]);

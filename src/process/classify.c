@@ -287,7 +287,7 @@ int lt_classify_end(const void *context, bool last)
 int lt_classify_now(enum leaktrace_trigger trigger, const char *label, const void *context, uint32_t *snapshot)
 {
 	uint64_t all = ~UINT64_C(0), before;
-	lt_thread.depth++;
+	lt_tracer_enter();
 	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
 	int error = lt_classify(trigger, label, context, false);
 	if (!error && snapshot)
@@ -295,6 +295,6 @@ int lt_classify_now(enum leaktrace_trigger trigger, const char *label, const voi
 	if (!error && trigger == LEAKTRACE_TRIGGER_TASK)
 		judged_task = lt_process->tasks;
 	lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return error;
 }

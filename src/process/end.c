@@ -14,6 +14,7 @@
 #include "process/process.h"
 #include "process/request.h"
 #include "trace/counters.h"
+#include "trace/gate.h"
 #include "trace/record.h"
 #include <signal.h>
 #include <stdlib.h>
@@ -21,14 +22,39 @@
 
 int lt_quick_exit_status;
 
+void lt_end_early(void)
+{
+	__atomic_fetch_or(&lt_process->flags, (uint32_t)LEAKTRACE_PROCESS_STOPPED, __ATOMIC_RELAXED);
+	lt_store_relaxed(&lt_state, LT_OFF);
+	lt_alive[LT_OPEN] = 0;
+	lt_record_settle();
+	lt_hooks_switch();
+	lt_gate_abandon();
+	if (lt_fork_is_stopping_threads())
+		lt_fork_resume_threads();
+}
+
+/* Of a process that is recorded no further. */
+static void end_stopped(enum leaktrace_end_kind kind, int code)
+{
+	bool mine = lt_dump_open() && (uint32_t)lt_sys_getpid() == lt_process->key.pid && !lt_process->end_kind;
+	if (!mine || !(lt_process->flags & LEAKTRACE_PROCESS_STOPPED) || kind == LEAKTRACE_END_EXEC) /* exec may fail */
+		return;
+	lt_process->end_ns = lt_sys_clock(CLOCK_REALTIME);
+	lt_process->end_code = code;
+	lt_store_release(&lt_process->end_kind, (uint32_t)kind); /* pairs with the reader of the file */
+}
+
 bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *context)
 {
 	uint64_t all = ~UINT64_C(0), before = 0;
-	if (lt_load_relaxed(&lt_state) != LT_ON)
+	if (lt_load_relaxed(&lt_state) != LT_ON) {
+		end_stopped(kind, code);
 		return false;
+	}
 	if (lt_thread.depth) /* in a signal handler that interrupted us: our locks may be held below */
 		patient = false;
-	lt_thread.depth++;
+	lt_tracer_enter();
 	if (!*lt_alive)
 		lt_fork_child_unseen(true);
 	bool mine = lt_dump_open() && (uint32_t)lt_sys_getpid() == lt_process->key.pid && !lt_process->end_kind;
@@ -62,7 +88,7 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 		if (kind == LEAKTRACE_END_EXIT)
 			lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&before, 0, 8, 0, 0);
 	}
-	lt_thread.depth--;
+	lt_tracer_leave();
 	return mine;
 }
 

@@ -108,7 +108,7 @@ void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text)
 			put_in_queue(&event);
 		return;
 	}
-	lt_thread.depth++;
+	lt_tracer_enter();
 	lt_gate_enter();
 	if (lt_load_relaxed(&lt_state) != LT_ON) /* the dump is a classifier's by now */
 		goto out;
@@ -120,7 +120,7 @@ void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text)
 	lt_unlock(&lock);
 out:
 	lt_gate_leave();
-	lt_thread.depth--;
+	lt_tracer_leave();
 }
 
 void lt_events_prepare(void)

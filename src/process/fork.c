@@ -160,33 +160,57 @@ static void on_prepare(void)
 {
 	if (lt_load_relaxed(&lt_state) != LT_ON)
 		return;
-	lt_thread.depth++;
+	lt_tracer_enter();
 	if (!*lt_alive)
 		lt_fork_child_unseen(false);
 	if (lt_fork_stop_threads())
 		lt_intern_settle();
 	lt_count_settle();
 	lt_blocks_fork_prepare();
+	lt_thread.forking = true;
+}
+
+/* In the handler after a fork; it is to be finished. */
+static lt_always_inline void come_back(void)
+{
+	if (lt_thread.depth == 1)
+		lt_tracer_here();
+	lt_thread.forking = false;
 }
 
 static void on_parent(void)
 {
 	if (lt_load_relaxed(&lt_state) != LT_ON)
 		return;
+	come_back();
 	lt_blocks_fork_parent();
 	lt_fork_resume_threads();
-	lt_thread.depth--;
+	lt_tracer_leave();
 }
 
 static void on_child(void)
 {
 	if (lt_load_relaxed(&lt_state) != LT_ON)
 		return;
+	come_back();
 	if (interrupted())
 		leave_parent(threads_stopped, true);
 	else
 		child(threads_stopped, false);
-	lt_thread.depth--;
+	lt_tracer_leave();
+}
+
+bool lt_fork_is_stopping_threads(void)
+{
+	return lt_load_relaxed(&closer) == lt_sys_gettid();
+}
+
+void lt_fork_undo(void)
+{
+	if (*lt_alive)
+		on_parent();
+	else
+		on_child();
 }
 
 /* glibc's (weak, see end.c); pthread_atfork() itself is in libc_nonshared.a and would tie the handlers to our own object. */

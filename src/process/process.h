@@ -64,6 +64,8 @@ void lt_fork_child_unseen(bool last);
 bool lt_fork_stop_threads(void);  /* closes the gate, one closer at a time; what lt_gate_close() said */
 bool lt_fork_try_stop_threads(int64_t ns); /* likewise, if nobody else does just now; false: nothing is to be resumed */
 void lt_fork_resume_threads(void);
+bool lt_fork_is_stopping_threads(void); /* it is this thread that closed the gate, or is about to */
+void lt_fork_undo(void); /* this thread has left a fork between its handlers (lt_thread.forking) */
 
 /* unload.c: what is cached by code address, around the real dlclose. Any thread, signal handlers too. */
 void lt_unload_begin(void);
@@ -80,6 +82,16 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 void lt_end_undo(int error);
 extern LT_HIDDEN int lt_quick_exit_status;
 void lt_end_init(void); /* start only: registers with exit and quick_exit */
+
+/* Recording ends here, for a thread has left it half done: flag STOPPED. The end record comes as ever, without blocks or verdict. Any
+ * context. */
+void lt_end_early(void);
+
+struct __jmp_buf_tag;
+typedef void lt_jump_function(struct __jmp_buf_tag *env, int value);
+/* jump.c: the program is about to jump by `jump`, from a signal handler that interrupted the tracer (lt_thread.inside_tracer). Returns
+ * when that is nothing to the tracer; else the tracer's work is finished first and the jump made. Called by the hook itself. */
+void lt_jump(struct __jmp_buf_tag *env, int value, lt_jump_function *jump);
 
 /* events.c: from any context, signal handlers too (then it may be queued until the next one, and loses its text). */
 void lt_event(uint32_t type, uint32_t pid, int64_t value, const char *text);

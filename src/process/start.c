@@ -202,12 +202,12 @@ static void ignore(const char *what, const char *which)
 
 void lt_start_before_main(void)
 {
-	lt_thread.depth++;
+	lt_tracer_enter();
 	lt_session_environ();
 	/* dlopen allocates, and a malloc of the program's may count on its own constructor, which comes later. */
 	if (lt_load_relaxed(&lt_state) == LT_ON && lt_real_called() != LT_MALLOC_OF_PROGRAM && lt_libunwind_init())
 		lt_warn("libunwind-x86_64.so.8 is missing: unusual stacks are cut", NULL, NULL);
-	lt_thread.depth--;
+	lt_tracer_leave();
 }
 
 static const char own_malloc[] =
@@ -225,7 +225,7 @@ static __attribute__((constructor)) void start(int argc, char **argv, char **env
 		lt_store_relaxed(&lt_state, LT_OFF);
 		return;
 	}
-	lt_thread.depth++;
+	lt_tracer_enter();
 	lt_preload_settle(argv, envp);
 	lt_real_init();
 	lt_adopted_init();
@@ -272,7 +272,7 @@ out:
 	lt_alive[LT_OPEN] = state == LT_ON;
 	lt_record_settle();
 	lt_hooks_switch();
-	lt_thread.depth--;
+	lt_tracer_leave();
 	if (state == LT_ON && lt_real_called() == LT_MALLOC_OF_PROGRAM)
 		lt_event(LEAKTRACE_EVENT_NOTE, 0, 0, own_malloc);
 }

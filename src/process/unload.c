@@ -53,10 +53,10 @@ void lt_unload_begin(void)
 {
 	int saved = errno;
 	if (lt_recording()) {
-		lt_thread.depth++;
+		lt_tracer_enter();
 		if (!*lt_alive)
 			lt_fork_child_unseen(false);
-		lt_thread.depth--;
+		lt_tracer_leave();
 	}
 	lt_thread.unloading++;
 	lt_add_seq(&lt_code_unsure, 1); /* before the real dlclose; the loader's lock brings it to who loads code after that */
@@ -68,7 +68,7 @@ void lt_unload_end(void)
 {
 	int saved = errno;
 	if (lt_recording()) {
-		lt_thread.depth++;
+		lt_tracer_enter();
 		if (!*lt_alive)
 			lt_fork_child_unseen(false);
 		uint64_t unloads = lt_modules_unloads();
@@ -82,7 +82,7 @@ void lt_unload_end(void)
 			if (closed || !again)
 				lt_fork_resume_threads();
 		}
-		lt_thread.depth--;
+		lt_tracer_leave();
 	} else if (lt_load_relaxed(&lt_state) == LT_ON) {
 		owe(); /* in a signal handler that interrupted the tracer */
 	}

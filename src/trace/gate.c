@@ -283,6 +283,17 @@ void lt_gate_open(void)
 	lt_record_settle();
 }
 
+void lt_gate_abandon(void)
+{
+	uint32_t entries = lt_thread.crowd_inside;
+	lt_thread.gate = 0;
+	if (lt_slot_is_own(lt_thread.slot))
+		lt_store_release(&lt_thread.slot->inside, 0);
+	lt_thread.crowd_inside = lt_thread.crowd_about = 0;
+	while (entries--)
+		lt_sub_release(&lt_slots[lt_thread.crowd].inside, 1);
+}
+
 void lt_gate_fork_child(void)
 {
 	struct lt_slot *mine = lt_thread.slot;

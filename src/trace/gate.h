@@ -138,6 +138,8 @@ bool lt_gate_close(void);
 /* Likewise, with a time of the caller's. */
 bool lt_gate_close_within(int64_t ns);
 void lt_gate_open(void);
+/* This thread has left the gate by a jump, with whatever it was about to do half done. */
+void lt_gate_abandon(void);
 
 /* In a fork child: open, with only this thread's entries inside. */
 void lt_gate_fork_child(void);

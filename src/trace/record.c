@@ -156,7 +156,7 @@ static struct leaktrace_site *new_site(struct lt_stack *stack, bool unsure, uint
 	uint32_t native = lt_unlikely(unsure) ? lt_intern_unsure(stack) : lt_intern_stack(stack);
 	if (stack->cut)
 		flags |= LEAKTRACE_SITE_CUT;
-	if (lt_r_present() && lt_r_heap_block(hook[1], size))
+	if (lt_r_present() && lt_r_heap_block(lt_unwind_caller(hook), size))
 		flags |= LEAKTRACE_SITE_R_HEAP;
 	uint32_t id = native ? lt_intern_site(native, r, stripe, flags) : 0;
 	if (lt_unlikely(native && !id)) /* no room: another thread's will do */

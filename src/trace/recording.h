@@ -96,7 +96,7 @@ static lt_always_inline struct lt_scratch *lt_recording_plainly(void)
 	return lt_likely(lt_single_threaded()) ? scratch : NULL;
 }
 
-/* Into the gate; not from inside the tracer. */
+/* Into the gate, where lt_tracer_enter_first() was called. */
 static lt_always_inline void lt_recording_enter(void)
 {
 	lt_store_relaxed(&lt_thread.inside_tracer, LT_INSIDE_TRACER);

@@ -221,7 +221,7 @@ static inline const struct lt_rule_array *rules_for(bool unsure)
 
 static inline struct registers at_return_of(const uintptr_t *hook)
 {
-	return (struct registers){ .pc = hook[1], .rsp = (uintptr_t)(hook + 2), .rbp = hook[0] };
+	return (struct registers){ .pc = lt_unwind_caller(hook), .rsp = (uintptr_t)(hook + 2), .rbp = hook[0] };
 }
 
 /* Returns the number of frames, 0 if the stack is not for this way. */

@@ -115,6 +115,18 @@ static inline uint32_t lt_stack_count(const struct lt_stack *stack)
 	return (uint32_t)(stack->top - stack->frames) + 1;
 }
 
+extern LT_HIDDEN const char lt_jump_detour[]; /* code; see process/jump.c */
+
+/* The return address of the hook whose frame is `hook`, as it was when the hook was called. */
+static inline uintptr_t lt_unwind_caller(const uintptr_t *hook)
+{
+#if defined __x86_64__
+	if (lt_unlikely(hook[1] == (uintptr_t)lt_jump_detour))
+		return lt_thread.returns_to;
+#endif
+	return hook[1];
+}
+
 /* Return addresses from the hook whose frame (__builtin_frame_address(0)) is `hook` outwards, at most `max`; the number, at
  * least 1 (the hook's own); *cut if frames towards main are missing. Inside the gate, no lock held. */
 unsigned lt_unwind(const uintptr_t *hook, uintptr_t *pcs, unsigned max, bool *cut);

@@ -17,6 +17,15 @@ part "Jumps and exceptions"
 row 'longjmp out of a recursion, 100,000 times' 'holds("leak_behind"; 1; 51)' "$code" jump
 row 'longjmp out of a handler, 500 times' 'holds("leak_behind"; 100; 5100)' "$code" jump-in-handler
 row 'jumps, coroutines, 100,000 frames' 'blocks("leak_bottom") == 1' "$targets/jumps"
+behind='holds("leak_behind"; 100; 5100) and all(.sites[]; .cut | not) and all(.sites[].native[]; .module | endswith("libleaktrace.so") | not)'
+row 'handler jumps out of malloc and free, 2,000 times' "$behind and blocks(\"allocate_at\") > 0" "$targets/jumps-out" alone
+row 'likewise, its signal stays blocked' "$behind" "$targets/jumps-out" mask
+row 'likewise, beside three threads that allocate' "$behind" "$targets/jumps-out" threads
+row 'likewise, on an alternate stack' "$behind" "$targets/jumps-out" altstack
+row 'handler jumps within itself, and returns' "$behind" "$targets/jumps-out" inside
+row 'handler jumps out of fork, 300 times' "$behind and all(process(\"fork\")[]; ended(\"_exit\"; 0))" "$targets/jumps-out" fork 300
+row 'handler jumps out of a stack overflow' 'any(.processes[].notes[]; startswith("recorded to the moment")) or holds("leak_behind"; 100; 5100)' \
+	"$targets/jumps-out" overflow 50
 if [ -e "$targets/throws" ]; then row 'C++ exceptions' 'true' "$targets/throws"; fi
 row 'recursion of 100,000 frames in a thread' 'holds("leak_below"; 1; 53)' "$code" recursion 100000
 row 'callbacks of qsort, bsearch, tsearch' 'holds("leak_in_callback"; 1; 58)' "$code" callbacks

@@ -6,6 +6,7 @@
 #include "process/process.h"
 #include "trace/gate.h"
 #include "trace/record.h"
+#include "trace/unwind.h"
 #include <stdlib.h>
 
 /* No test records in a child that forked unseen. */
@@ -45,3 +46,6 @@ void lt_fork_resume_threads(void)
 {
 	lt_gate_open();
 }
+
+/* No handler jumps. */
+const char lt_jump_detour[1];
