@@ -168,6 +168,9 @@ static void resolve(void)
 	RESOLVE(kill);
 	RESOLVE(sigaction);
 	RESOLVE(signal);
+	RESOLVE(__sysv_signal);
+	RESOLVE(sigset);
+	RESOLVE(sigignore);
 	RESOLVE(prctl);
 	RESOLVE(syscall);
 	RESOLVE(dlclose);

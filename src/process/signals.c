@@ -11,7 +11,7 @@
  * SIGBUS is caught also before a handler of the program's: it comes to us for a page of the dump that is gone, since somebody
  * truncated the file (lt_dump_lost()).
  *
- * The program must not notice: the hooks of sigaction and signal (hooks/signal.c) answer with the disposition that the program
+ * The program must not notice: the hooks of sigaction, signal and the like (hooks/signal.c) answer with the disposition that the program
  * set, and put our handler wherever the program asks for SIG_DFL. Ignored signals stay ignored, also across exec. Off by
  * `signals=0`.
  */

@@ -7,6 +7,7 @@
  * overflow-handled
  *                 likewise, its handler on an alternate stack of 16 KiB ends it by _exit(7)
  * timer           a timer at 1 kHz, whose handler counts, while main allocates and waits in read(), nanosleep() and waitpid()
+ * dispositions    what sigset, sysv_signal and the like say of signals' handlers; ends by SIGTERM
  * jump            100,000 siglongjmps out of a deep recursion that allocates; leaves 1 block in leak_behind()
  * jump-in-handler a timer's handler siglongjmps, 500 times, out of computations between allocations; leaves 100 in leak_behind()
  * small-coroutines
@@ -139,6 +140,37 @@ static void timer(void)
 	every(0);
 	REQUIRE(rounds > 0);
 }
+
+extern sighandler_t bsd_signal(int, sighandler_t);
+extern sighandler_t __sysv_signal(int, sighandler_t);
+extern int __sigaction(int, const struct sigaction *, struct sigaction *);
+
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+static void dispositions(void)
+{
+	struct sigaction now;
+	say_number("signal", (long)signal(SIGTERM, SIG_DFL));
+	say_number("bsd_signal", (long)bsd_signal(SIGTERM, SIG_DFL));
+	say_number("ssignal", (long)ssignal(SIGTERM, SIG_DFL));
+	say_number("sysv_signal", (long)sysv_signal(SIGTERM, tick));
+	say_number("__sysv_signal", __sysv_signal(SIGTERM, SIG_DFL) == tick);
+	say_number("sigset", (long)sigset(SIGUSR1, SIG_DFL));
+	say_number("sigset, held", (long)sigset(SIGUSR1, SIG_HOLD));
+	say_number("sigset, of a held one", (long)sigset(SIGUSR1, SIG_DFL));
+	say_number("sigset, handler", (long)sigset(SIGUSR1, tick));
+	say_number("sigset, back", sigset(SIGUSR1, SIG_DFL) == tick);
+	say_number("sigignore", sigignore(SIGHUP));
+	REQUIRE(!__sigaction(SIGHUP, NULL, &now));
+	say_number("ignored", (long)now.sa_handler);
+	say_number("sigset, ignored", (long)sigset(SIGHUP, SIG_DFL));
+	REQUIRE(!__sigaction(SIGHUP, NULL, &now));
+	say_number("default", (long)now.sa_handler);
+	say_number("SIGRTMAX - 5", (long)sysv_signal(SIGRTMAX - 5, SIG_IGN));
+	say_number("ignored", (long)sigset(SIGRTMAX - 5, SIG_DFL));
+	raise(SIGTERM);
+}
+#pragma GCC diagnostic pop
 
 static sigjmp_buf back;
 
@@ -455,6 +487,7 @@ static const struct {
 	{ "overflow", overflow },
 	{ "overflow-handled", overflow_handled },
 	{ "timer", timer },
+	{ "dispositions", dispositions },
 	{ "jump", jump },
 	{ "jump-in-handler", jump_in_handler },
 	{ "small-coroutines", small_coroutines },

@@ -9,6 +9,7 @@ row 'handler on an alternate stack of 8 KiB' 'holds("leak_on_signal"; 1; 50)' "$
 row 'stack overflow, alternate stack of 4 KiB, no handler' 'one("master") | .end_kind == "signal" or .end_kind == "unknown"' "$code" overflow
 row 'stack overflow, handler on an alternate stack' 'one("master") | ended("_exit"; 7)' "$code" overflow-handled
 row 'timer at 1 kHz beside fork, read, waitpid' 'all(.processes[]; .unknown_frees == 0)' "$code" timer
+row 'dispositions by signal, sysv_signal, sigset, sigignore' 'one("master") | ended("signal"; 15)' "$code" dispositions
 row 'fork in a signal handler' '.processes | length > 40' "$targets/hurts" fork-in-handler
 row 'fork in a handler inside malloc' '([process("fork")[] | select(.end_kind != "exec")] | length >= 150 and all(ended("_exit"; 0)))
 	and blocks("leak_in_child") >= 150 and bytes("leak_in_child") == 40 * blocks("leak_in_child")' "$targets/hurts" fork-in-malloc
