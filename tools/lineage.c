@@ -26,8 +26,8 @@ struct by_key {
 
 struct by_pid {
 	struct {
-		uint64_t machine;
-		uint64_t pid;
+		uint32_t machine; /* as much of it as is known of a dump that has hardly begun */
+		uint32_t pid;
 	} key;
 	const struct lt_child_end *end; /* list of all with this PID */
 	struct by_pid *next;
@@ -123,7 +123,7 @@ static struct by_pid *index_child_ends(const struct lt_merge *merge)
 		const struct lt_child_end *end = &merge->child_ends[i];
 		struct by_pid *entry = lt_xcalloc(1, sizeof *entry), *first;
 
-		entry->key.machine = merge->processes[end->process].record.key.machine;
+		entry->key.machine = (uint32_t)merge->processes[end->process].record.key.machine;
 		entry->key.pid = end->pid;
 		entry->end = end;
 		HASH_FIND(hh, index, &entry->key, sizeof entry->key, first);
@@ -142,7 +142,7 @@ static struct by_pid *index_child_ends(const struct lt_merge *merge)
 static const struct lt_child_end *child_end(const struct by_pid *index, const struct leaktrace_process *record)
 {
 	const struct lt_child_end *best = NULL;
-	struct by_pid *entry, lookup = {.key = {record->key.machine, record->key.pid}};
+	struct by_pid *entry, lookup = {.key = {(uint32_t)record->key.machine, record->key.pid}};
 
 	HASH_FIND(hh, index, &lookup.key, sizeof lookup.key, entry);
 	for (; entry; entry = entry->next) {
@@ -204,7 +204,7 @@ static void resolve_end(struct lt_process *process, bool successor, const struct
 		}
 		return;
 	}
-	process->end = machine && machine == record->key.machine && lt_lineage_runs(&record->key) ? LT_END_RUNNING : LT_END_UNKNOWN;
+	process->end = machine && (uint32_t)machine == (uint32_t)record->key.machine && lt_lineage_runs(&record->key) ? LT_END_RUNNING : LT_END_UNKNOWN;
 }
 
 void lt_lineage_resolve(struct lt_merge *merge)

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -29,6 +30,7 @@ struct reader {
 	struct lt_dump *dump;
 	struct lt_notes *notes;
 	uint64_t budget; /* bytes that all chunks together may hold */
+	bool unfinished; /* see is_unfinished() */
 	enum { TELLS_ALL, TELLS_OF_CHUNKS, TELLS_NOTHING } quiet; /* a later look tells only what is new in it */
 };
 
@@ -78,20 +80,67 @@ static int64_t read_at(int fd, void *buffer, uint64_t size, uint64_t offset)
 #define TELL_FILE(reader, ...) TELL_UNLESS(TELLS_OF_CHUNKS, reader, __VA_ARGS__)
 #define TELL(reader, ...) TELL_UNLESS(TELLS_NOTHING, reader, __VA_ARGS__)
 
-static int read_header(struct reader *reader, struct leaktrace_header *header)
+/* What a dump's file name says of its process: MACHINE-PID-START-IMAGE.ltd, of the machine 32 bits. */
+static bool key_of_name(const char *path, struct leaktrace_key *key)
+{
+	const char *name = strrchr(path, '/');
+	uint32_t machine;
+	int end = 0;
+
+	name = name ? name + 1 : path;
+	*key = (struct leaktrace_key){0};
+	if (sscanf(name, "%8" SCNx32 "-%9" SCNu32 "-%19" SCNu64 "-%9" SCNu32 LEAKTRACE_DUMP_SUFFIX "%n", &machine, &key->pid,
+		   &key->start, &key->image, &end) != 4 || !end || name[end])
+		return false;
+	key->machine = machine;
+	return true;
+}
+
+/* The file of a process that has just begun, or was killed in its first moments: there is no magic yet, perhaps nothing. Who it was
+ * its name says. `n`: bytes of the header that are there. */
+static bool is_unfinished(struct reader *reader, struct leaktrace_header *header, size_t n, const struct stat *status)
+{
+	static const struct leaktrace_header nothing;
+	struct leaktrace_key key;
+
+	if (memcmp(header->magic, nothing.magic, sizeof header->magic) || !key_of_name(reader->dump->path, &key))
+		return false;
+	if (n < sizeof *header || header->endian != LEAKTRACE_DUMP_ENDIAN) {
+		if (memcmp(header, &nothing, n))
+			return false;
+		*header = (struct leaktrace_header){
+			.major = LEAKTRACE_DUMP_MAJOR, .minor = LEAKTRACE_DUMP_MINOR, .endian = LEAKTRACE_DUMP_ENDIAN,
+			.header_size = LEAKTRACE_HEADER_SIZE, .pointer_size = sizeof(void *), .committed = LEAKTRACE_HEADER_SIZE,
+			.process.flags = LEAKTRACE_PROCESS_NATIVE_STACKS, /* none is missing */
+		};
+	}
+	if (!header->committed)
+		header->committed = LEAKTRACE_HEADER_SIZE;
+	if (!header->process.key.machine || !header->process.key.pid || !header->process.key.start)
+		header->process.key = key;
+	if (!header->process.start_ns)
+		header->process.start_ns = (int64_t)status->st_mtim.tv_sec * 1000000000 + status->st_mtim.tv_nsec;
+	return true;
+}
+
+static int read_header(struct reader *reader, struct leaktrace_header *header, const struct stat *status)
 {
 	const char *path = reader->dump->path;
-	int64_t n = read_at(reader->fd, header, sizeof *header, 0);
+	int64_t n;
 
+	*header = (struct leaktrace_header){0};
+	n = read_at(reader->fd, header, sizeof *header, 0);
 	if (n < 0) {
 		lt_note(reader->notes, path, "cannot be read: %s", strerror((int)-n));
 		return (int)n;
 	}
-	if (n == 0) {
+	if (is_unfinished(reader, header, (size_t)n, status)) {
+		n = sizeof *header;
+		reader->unfinished = true;
+	} else if (n == 0) {
 		lt_note(reader->notes, path, "is empty: its process ended before it could write, or the disk was full");
 		return -EBADMSG;
-	}
-	if ((size_t)n < sizeof header->magic || memcmp(header->magic, LEAKTRACE_DUMP_MAGIC, sizeof header->magic)) {
+	} else if ((size_t)n < sizeof header->magic || memcmp(header->magic, LEAKTRACE_DUMP_MAGIC, sizeof header->magic)) {
 		lt_note(reader->notes, path, "is not a dump of leaktrace, or its header is damaged");
 		return -EBADMSG;
 	}
@@ -261,7 +310,7 @@ static void walk(struct reader *reader, const struct leaktrace_header *head, uns
 	uint64_t offset = LEAKTRACE_HEADER_SIZE;
 	uint64_t seen = 0;
 
-	if (head->committed > size)
+	if (head->committed > size && !reader->unfinished)
 		TELL_FILE(reader, "is cut: %" PRIu64 " of %" PRIu64 " bytes are there", size, head->committed);
 	while (offset < end && end - offset >= sizeof(struct leaktrace_chunk)) {
 		struct leaktrace_chunk header;
@@ -373,12 +422,14 @@ static int look(struct reader *reader, struct leaktrace_header *header)
 {
 	struct lt_dump *dump = reader->dump;
 	struct stat status;
-	int error = read_header(reader, header);
+	int error;
 
-	if (error)
-		return error;
 	if (fstat(reader->fd, &status))
 		return -errno;
+	reader->unfinished = false;
+	error = read_header(reader, header, &status);
+	if (error)
+		return error;
 	dump->file_size = (uint64_t)status.st_size;
 	reader->budget = (uint64_t)status.st_blocks * 512 * SPARSE_RATIO + (1u << 20);
 	if (reader->budget > dump->file_size)
@@ -469,6 +520,8 @@ int lt_dump_read(const char *path, unsigned parts, struct lt_notes *notes, struc
 	if (!(dump->header.flags & LEAKTRACE_HEADER_MERGED))
 		parts &= ~LT_PARTS_IDENTITY;
 	error = read_chunks(&reader, parts);
+	if (!error && reader.unfinished)
+		lt_note(notes, path, "has hardly begun; its name says whose it is");
 out:
 	if (!error && dump->header.flags & LEAKTRACE_HEADER_MERGED)
 		dump->fd = reader.fd;

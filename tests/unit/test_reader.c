@@ -383,11 +383,70 @@ static void running_process_is_read_in_phases(void **state)
 	assert_true(lt_dump_string_slots(f->dump) > 0);
 }
 
+/* A process that was killed before its dump had a magic, or anything. `kept`: bytes of it that are there. */
+static void check_unfinished(struct fixture *f, const char *name, size_t kept, bool zeroed, int expected)
+{
+	size_t size;
+	unsigned char *bytes;
+	struct leaktrace_process process;
+
+	free(f->path);
+	f->path = db_path(f->directory, name);
+	db_write(f->db, f->path);
+	bytes = db_slurp(f->path, &size);
+	memset(bytes, 0, zeroed ? size : sizeof(LEAKTRACE_DUMP_MAGIC) - 1);
+	db_spit(f->path, bytes, kept < size ? kept : size);
+	free(bytes);
+	assert_int_equal(read_it(f), expected);
+	if (expected)
+		return;
+	assert_int_equal(f->notes.count, 1);
+	assert_true(noted(f, "has hardly begun"));
+	assert_true(lt_dump_process(f->dump, 0, &process));
+	assert_int_equal(process.key.pid, zeroed ? 4711 : 100);
+	assert_true(process.start_ns > 0);
+	if (zeroed) {
+		assert_int_equal(process.key.machine, 0x15218304);
+		assert_int_equal(process.key.start, 337751);
+		assert_int_equal(process.key.image, 2);
+		assert_int_equal(f->dump->chunk_count, 0);
+	} else {
+		assert_int_equal(count(f->dump, LEAKTRACE_CHUNK_SITES), 1);
+	}
+}
+
+static void zeros_are_a_process_that_has_hardly_begun(void **state)
+{
+	check_unfinished(*state, "15218304-4711-337751-2.ltd", SIZE_MAX, true, 0);
+}
+
+static void empty_file_is_a_process_that_has_hardly_begun(void **state)
+{
+	check_unfinished(*state, "15218304-4711-337751-2.ltd", 0, true, 0);
+}
+
+static void without_magic_the_rest_is_read(void **state)
+{
+	check_unfinished(*state, "15218304-4711-337751-2.ltd", SIZE_MAX, false, 0);
+}
+
+static void zeros_of_another_name_are_no_dump(void **state)
+{
+	check_unfinished(*state, "15218304-4711-2.ltd", SIZE_MAX, true, -EBADMSG);
+	check_unfinished(*state, "15218304-4711-337751-2-1.lts", SIZE_MAX, true, -EBADMSG);
+	check_unfinished(*state, "b.ltd", 0, true, -EBADMSG);
+}
+
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(zeros_are_a_process_that_has_hardly_begun),
+		TEST(empty_file_is_a_process_that_has_hardly_begun),
+		TEST(without_magic_the_rest_is_read),
+		TEST(zeros_of_another_name_are_no_dump),
 		TEST(sound_dump_reads_whole_and_without_notes),
 		TEST(parts_not_asked_for_are_not_read),
 		TEST(unknown_chunk_is_skipped),
