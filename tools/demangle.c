@@ -7,8 +7,9 @@
  *
  * Names come from files that nobody vouches for. A name of 100 characters can stand for gigabytes of output, since it may
  * refer to its own parts again and again: the callback leaves by longjmp once OUTPUT_MAX is passed (the demangler holds no
- * heap memory at that time). Recursion is bounded by the length of the name: libiberty's own limit would refuse every name of
- * more than 1024 characters, which is daily bread with Eigen or Boost, so it is replaced by NAME_MAX_LENGTH.
+ * heap memory at that time). Recursion in C++ names is bounded by their length: libiberty's own limit would refuse every one of
+ * more than 1024 characters, which is daily bread with Eigen or Boost, so it is replaced by NAME_MAX_LENGTH. A Rust name may
+ * refer to itself (`_RB_0`), and libiberty's limit for those is of depth, 1024 (binutils, rust-demangle.c).
  */
 #include "demangle.h"
 
@@ -49,14 +50,14 @@ static void append(const char *bytes, size_t length, void *argument)
 /* The state that must survive the longjmp lives with the caller. */
 static __attribute__((noinline)) bool run(struct output *output, const char *name)
 {
-	const int options = DMGL_PARAMS | DMGL_ANSI | DMGL_NO_RECURSE_LIMIT;
+	const int options = DMGL_PARAMS | DMGL_ANSI;
 
 	if (setjmp(output->too_long))
 		return false;
 	if (rust_demangle_callback(name, options, append, output))
 		return true;
 	output->length = 0;
-	return cplus_demangle_v3_callback(name, options, append, output);
+	return cplus_demangle_v3_callback(name, options | DMGL_NO_RECURSE_LIMIT, append, output);
 }
 
 char *lt_demangle(const char *name)

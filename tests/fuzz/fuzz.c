@@ -137,7 +137,7 @@ static void judge(const char *const *argv)
 			fuzz_fault("%s: fails without a word", argv[0]);
 		if (output.out_size)
 			fuzz_fault("%s: fails, but prints a report: %.200s", argv[0], output.out);
-	} else if (asks_for_json(argv)) {
+	} else if (asks_for_json(argv) && strncmp(output.out, "Usage:", 6)) { /* --help may be among them */
 		json_error_t error;
 		json_t *json = json_loadb(output.out, output.out_size, JSON_REJECT_DUPLICATES, &error);
 
