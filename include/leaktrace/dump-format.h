@@ -310,7 +310,7 @@ enum leaktrace_trigger {
 	LEAKTRACE_TRIGGER_KILL = 5,    /* a relative was about to kill it */
 };
 
-enum leaktrace_verdict_state {
+enum leaktrace_verdict_state { /* 0: withdrawn, for the exec that ended the image has failed */
 	LEAKTRACE_VERDICT_RUNNING = 1, /* while the process classifier_pid lives; dead: failed */
 	LEAKTRACE_VERDICT_DONE = 2,
 	LEAKTRACE_VERDICT_FAILED = 3, /* note says why */

@@ -24,8 +24,10 @@
 #include "dump/dump.h"
 #include "process/process.h"
 #include "process/threads.h"
+#include "scan/work.h"
 #include "trace/intern.h"
 #include "trace/counters.h"
+#include "trace/live.h"
 #include "trace/record.h"
 #include <linux/futex.h>
 #include <sched.h>
@@ -37,6 +39,8 @@
 
 #define INIT_PATIENCE_NS 10000000000
 #define BUSY_PATIENCE_NS 1000000000
+#define FEW 16 /* blocks that are looked for in the environment */
+#define ENVIRONMENT_MAX 1024 /* times 64 variables */
 #define PATIENCE_NS 2500000000 /* for the classifier's first steps, its turn included */
 
 static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
@@ -46,6 +50,7 @@ static struct lt_records verdicts = { .type = LEAKTRACE_CHUNK_VERDICTS,
 static int busy;
 static uint32_t snapshots, last_task_snapshot, exec_snapshot; /* before an exec, which then may have failed */
 static uint64_t judged_task; /* number of the task at whose end there was a verdict */
+static struct leaktrace_verdict *exec_verdict; /* in the dump, on an exec that is under way */
 
 struct leaktrace_verdict *lt_verdict_append(const struct leaktrace_verdict *verdict)
 {
@@ -63,6 +68,7 @@ void lt_classify_fork_child(void)
 	verdicts.next = 0;
 	snapshots = last_task_snapshot = exec_snapshot = 0;
 	judged_task = 0;
+	exec_verdict = NULL;
 	busy = 0;
 }
 
@@ -200,6 +206,87 @@ static bool take_busy(bool patient)
 	return true;
 }
 
+/* ---- a child that only has changed its environment ---- */
+
+struct few {
+	struct lt_scan_block blocks[FEW];
+	unsigned count, held;
+	bool more;
+};
+
+static bool list_few(const struct lt_block *block, void *arg)
+{
+	struct few *few = arg;
+	few->more = few->count == FEW;
+	if (!few->more)
+		few->blocks[few->count++] = (struct lt_scan_block){
+			.address = block->address, .size = block->size, .site = block->site, .task = block->task,
+		};
+	return !few->more;
+}
+
+static void hold(struct few *few, uintptr_t word)
+{
+	for (unsigned i = 0; i < few->count; i++) {
+		if (few->blocks[i].address == word && !few->blocks[i].kind) {
+			few->blocks[i].kind = LEAKTRACE_KIND_REACHABLE;
+			few->held++;
+		}
+	}
+}
+
+/* Copied, never read: who gives exec an environment of its own may have left anything in `environ`. */
+static bool hold_environment(struct few *few)
+{
+	uintptr_t words[64], address = (uintptr_t)environ;
+	hold(few, address);
+	for (unsigned round = 0; round < ENVIRONMENT_MAX && !(address % sizeof *words); round++) {
+		size_t size = sizeof words - address % sizeof words; /* in one page */
+		if (!address || !lt_pages_copy((const void *)address, words, size))
+			return false;
+		for (size_t i = 0; i < size / sizeof *words; i++) {
+			if (!words[i] || few->held == few->count)
+				return few->held == few->count;
+			hold(few, words[i]);
+		}
+		address += size;
+	}
+	return false;
+}
+
+/* Between fork and exec hardly anything is allocated but what putenv() takes. Of a child of a large program a classifier would
+ * look through all the memory for these few blocks, and exec would wait until it is at work: several times what fork and exec
+ * themselves take. So first look where they are, if nowhere else. */
+static bool judge_environment(const struct lt_classification *c)
+{
+	struct few few = { .count = 0 };
+	uint32_t first_site = lt_site_first();
+	if (first_site == 1 || lt_process->live_blocks > FEW || lt_options.sample || lt_was_off)
+		return false;
+	if (lt_live_visit_own(false, list_few, &few) || few.more || few.count != lt_process->live_blocks || !hold_environment(&few))
+		return false;
+	struct leaktrace_verdict verdict = {
+		.time_ns = c->time_ns, .trigger = c->trigger, .state = LEAKTRACE_VERDICT_DONE,
+		.generation = lt_process->blocks_generation + 1,
+	};
+	for (unsigned i = 0; i < few.count; i++) {
+		verdict.kinds[LEAKTRACE_KIND_REACHABLE].blocks++;
+		verdict.kinds[LEAKTRACE_KIND_REACHABLE].bytes += few.blocks[i].size;
+	}
+	if (lt_blocks_write_verdict(few.blocks, few.count, first_site, verdict.generation))
+		return false;
+	verdict.work_ns = verdict.pause_ns = lt_sys_clock(CLOCK_MONOTONIC) - c->begin_ns;
+	exec_verdict = lt_verdict_append(&verdict);
+	return exec_verdict;
+}
+
+void lt_classify_undo(void)
+{
+	if (exec_verdict) /* the next list of blocks takes the place of its own */
+		lt_store_release(&exec_verdict->state, 0); /* pairs with the reader of the file */
+	exec_verdict = NULL;
+}
+
 int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *context, bool last)
 {
 	struct lt_classification c = {
@@ -216,6 +303,8 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 			announce(&c, LEAKTRACE_VERDICT_DONE);
 		return -ENODATA;
 	}
+	if (trigger == LEAKTRACE_TRIGGER_END && !last && judge_environment(&c))
+		return 0;
 	if (!take_busy(last)) {
 		if (last)
 			note_failure(announce(&c, LEAKTRACE_VERDICT_RUNNING), reason(-EBUSY));

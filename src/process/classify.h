@@ -18,6 +18,8 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 /* At the end of the image. Skipped where the end of the worker's only task has been judged. Returns 0 when a classifier is at
  * work. */
 int lt_classify_end(const void *context, bool last);
+/* The exec that it was for has failed. */
+void lt_classify_undo(void);
 /* It will be there, if nothing fails. */
 bool lt_classify_end_due(void);
 

@@ -95,6 +95,7 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 void lt_end_undo(int error)
 {
 	lt_process->end_ns = 0;
+	lt_classify_undo();
 	__atomic_fetch_and(&lt_process->flags, ~(uint32_t)LEAKTRACE_PROCESS_BLOCKS_FINAL, __ATOMIC_RELAXED);
 	lt_store_release(&lt_process->end_kind, LEAKTRACE_END_NONE);
 	if (lt_process->role == LEAKTRACE_ROLE_FORK)

@@ -53,4 +53,20 @@ same "exec with a clean environment: status" 3 "$status"
 report clearenv
 fact clearenv "ends by exec" 'by_image[0].end_kind == "exec" and in_process(by_image[0].id; "leak_image") == 1'
 
+# A large program's exec in a child, of which nothing but the environment has changed, does not wait for a classifier.
+for kind in environment environment-more environment-failed; do
+	run trace "$kind" "$targets/execs" "$kind"
+	same "$kind: status" 0 "$status"
+	same "$kind: silent" '' "$(cat "$work/err")"
+	judged "$kind"
+	fact "$kind" "all are judged" 'all(.processes[]; .classified)'
+	fact "$kind" "what the environment holds" 'holds("add_to_environment"; 2; 26)
+		and all(sites("add_to_environment")[]; .kind == "reachable")'
+done
+same "environment: classifiers" 0 "$(find "$work/environment" -name '*.lts' | wc -l)"
+fact environment "how it ends" 'process("fork") | map(.end_kind) == ["exec"]'
+fact environment-more "what is lost" 'blocks("lose") == 8 and ([sites("lose")[] | select(.kind == "definite") | .blocks] | add) >= 7'
+fact environment-failed "how it ends" 'process("fork") | length == 1 and (.[0] | ended("_exit"; 3))'
+fact environment-failed "what is lost" 'blocks("lose") == 8 and ([sites("lose")[] | select(.kind == "definite") | .blocks] | add) >= 7'
+
 finish

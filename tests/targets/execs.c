@@ -7,6 +7,9 @@
  * vfork, spawn, spawnp, system, popen   start `leaf` that way, after leaking as image 0; leaf leaks as image 2
  * vfork-failed     the exec after vfork fails, and the child calls _exit
  * failed           an exec that fails, then leaks
+ * environment      a child that only adds to its environment execs `leaf`
+ * environment-more a child that also loses 8 blocks in lose()
+ * environment-failed   a child's exec fails, and the child loses 8 blocks and calls _exit
  * clearenv         execs `leaf` with an environment of its own: nothing but PATH
  */
 #include "target.h"
@@ -22,6 +25,18 @@ SITE static void leak_image(int number)
 {
 	for (int i = 0; i <= number; i++)
 		block[i] = malloc(64);
+}
+
+SITE static void add_to_environment(void)
+{
+	REQUIRE(!putenv(strdup("LT_ADDED=1")) && !putenv(strdup("LT_ADDED_TOO=2")));
+}
+
+SITE static void lose(int count)
+{
+	for (int i = 0; i < count; i++)
+		block[0] = malloc(32);
+	block[0] = NULL;
 }
 
 static void chain(const char *self, const char *left)
@@ -114,6 +129,20 @@ int main(int argc, char **argv)
 	} else if (!strcmp(kind, "failed")) {
 		REQUIRE(execl("/nonexistent/program", "program", (char *)NULL) == -1 && errno == ENOENT);
 		leak_image(1);
+	} else if (!strncmp(kind, "environment", 11)) {
+		pid = fork();
+		REQUIRE(pid >= 0);
+		if (!pid) {
+			add_to_environment();
+			if (!strcmp(kind, "environment-failed"))
+				REQUIRE(execl("/nonexistent/program", "program", (char *)NULL) == -1 && errno == ENOENT);
+			if (strcmp(kind, "environment"))
+				lose(8);
+			if (strcmp(kind, "environment-failed"))
+				execv(self, leaf);
+			_exit(3);
+		}
+		REQUIRE(WEXITSTATUS(reap(pid)) == 3);
 	} else if (!strcmp(kind, "clearenv")) {
 		char *const env[] = { (char *)"PATH=/usr/bin:/bin", NULL };
 		execve(self, leaf, env);
