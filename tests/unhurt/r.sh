@@ -98,6 +98,15 @@ row 'a worker that dies by kill -9' 'images("R") == 3' Rscript --vanilla -e \
 row 'a cluster that is not stopped' 'images("R") >= 1' Rscript --vanilla -e 'x <- parallel::makePSOCKcluster(1); print(parallel::clusterCall(x, sum, 1, 2))'
 row 'fork cluster that is not stopped' 'images("R") >= 2' Rscript --vanilla -e 'x <- parallel::makeForkCluster(1); print(parallel::clusterCall(x, sum, 1, 2))'
 
+if unshare --pid --fork --mount-proc true 2>/dev/null; then
+	row 'R as process 1 of a container, mclapply' 'images("R") == 3 and all(.processes[]; .end_kind != "unknown")' \
+		unshare --pid --fork --mount-proc Rscript --vanilla -e 'cat(Sys.getpid(), unlist(parallel::mclapply(1:2, function(i) i^2, mc.cores = 2)), "\n")'
+	row 'likewise, it gets SIGTERM, which kills none' 'images("R") >= 1' \
+		unshare --pid --fork --mount-proc Rscript --vanilla -e 'tools::pskill(Sys.getpid(), 15); Sys.sleep(0.2); cat("on\n")'
+else
+	left_out 'R as process 1 of a container' 'no PID name spaces here'
+fi
+
 part "Tools of R"
 mkdir -p "$work/package/R" "$work/package/src" "$work/package/man" "$work/package/tests"
 cat >"$work/package/DESCRIPTION" <<'E2'
