@@ -41,6 +41,26 @@ few() {
 	row "$1: aligned, usable sizes" 'lost("leak_aligned"; 13) and only_lost(13)' "$2" aligned
 }
 
+# Recording is switched by the command. Natively there is nothing to switch. usage: outside TOOL PROGRAM FILE
+cat >"$work/outside" <<'E2'
+rm -f "$3.out" "$3.in"
+mkfifo "$3.in"
+"$2" <"$3.in" >"$3.out" &
+pid=$!
+exec 9>"$3.in"
+for phase in before:start during:stop after:; do
+	tries=0
+	until grep -q "${phase%:*}" "$3.out" || [ $tries -eq 400 ]; do sleep 0.05; tries=$((tries + 1)); done
+	[ -z "$LEAKTRACE_OPTIONS" ] || [ -z "${phase#*:}" ] || LD_PRELOAD='' "$1" "${phase#*:}" $pid || exit 77
+	echo >&9
+done
+exec 9>&-
+status=0
+wait $pid || status=$?
+cat "$3.out"
+exit $status
+E2
+
 # usage: many NAME PROGRAM
 many() {
 	few "$1" "$2"
@@ -59,6 +79,8 @@ many() {
 	done
 	options=active=0
 	row "$1: dormant, on and off" 'lost_perhaps("leak_during"; 10) and kinds("held") == {possible: 4} and clean' "$targets/dormant" itself
+	row "$1: dormant, on and off by the command" 'lost_perhaps("leak_during"; 10) and kinds("held") == {possible: 4}' \
+		sh "$work/outside" "$tool" "$targets/dormant" "$work/switched"
 	options=sample=512k
 	row "$1: a sample" 'all(.processes[]; .mode == "sampled") and lost_perhaps("leak_big"; 1) and clean' "$2" big
 	options=
