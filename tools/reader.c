@@ -174,6 +174,19 @@ static bool plausible(const struct leaktrace_chunk *chunk)
 	       chunk->size % LEAKTRACE_CHUNK_ALIGN == 0;
 }
 
+/* The place before the next one that holds data, not before `offset`; `end` if there is none. A file may claim to be huge and hold
+ * nothing, and each look takes a system call. */
+static uint64_t behind_hole(const struct reader *reader, uint64_t offset, uint64_t end)
+{
+	off_t data = lseek(reader->fd, (off_t)offset, SEEK_DATA);
+
+	if (data < 0)
+		return errno == ENXIO ? end : offset;
+	if ((uint64_t)data / LEAKTRACE_CHUNK_ALIGN <= offset / LEAKTRACE_CHUNK_ALIGN)
+		return offset;
+	return ((uint64_t)data / LEAKTRACE_CHUNK_ALIGN - 1) * LEAKTRACE_CHUNK_ALIGN;
+}
+
 /* The offset of the next plausible chunk at or behind `offset`, or `end`. */
 static uint64_t resync(struct reader *reader, uint64_t offset, uint64_t end)
 {
@@ -186,6 +199,8 @@ static uint64_t resync(struct reader *reader, uint64_t offset, uint64_t end)
 			break;
 		if (plausible(&header) && header.size <= end - offset)
 			return offset;
+		if (!header.magic)
+			offset = behind_hole(reader, offset, end);
 	}
 	return end;
 }

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -438,6 +439,39 @@ static void zeros_of_another_name_are_no_dump(void **state)
 }
 
 
+/* The chunk of sites, alone behind a hole that nothing leads over; the next one is looked for at most 1 GiB ahead. */
+static void chunk_behind_a_hole_is_found(void **state)
+{
+	struct fixture *f = *state;
+	const uint64_t hole = UINT64_C(900) << 20;
+	struct leaktrace_chunk chunk;
+	struct leaktrace_header header;
+	uint64_t offset = LEAKTRACE_HEADER_SIZE;
+	size_t size;
+	unsigned char *bytes;
+	int fd;
+
+	db_write(f->db, f->path);
+	bytes = db_slurp(f->path, &size);
+	for (;; offset += chunk.size) {
+		assert_true(offset < size);
+		memcpy(&chunk, bytes + offset, sizeof chunk);
+		if (chunk.type == LEAKTRACE_CHUNK_SITES)
+			break;
+	}
+	memcpy(&header, bytes, sizeof header);
+	header.committed = LEAKTRACE_HEADER_SIZE + hole + chunk.size;
+	fd = open(f->path, O_WRONLY | O_TRUNC | O_CLOEXEC);
+	assert_true(fd >= 0);
+	assert_int_equal(pwrite(fd, &header, sizeof header, 0), sizeof header);
+	assert_int_equal(pwrite(fd, bytes + offset, chunk.size, (off_t)(LEAKTRACE_HEADER_SIZE + hole)), chunk.size);
+	close(fd);
+	free(bytes);
+	assert_int_equal(read_it(f), 0);
+	assert_true(noted(f, "cannot be read"));
+	assert_int_equal(count(f->dump, LEAKTRACE_CHUNK_SITES), 1);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 
 int main(void)
@@ -466,6 +500,7 @@ int main(void)
 		TEST(time_before_1970_is_unknown),
 		TEST(every_cut_is_an_error_or_partial),
 		TEST(running_process_is_read_in_phases),
+		TEST(chunk_behind_a_hole_is_found),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
