@@ -66,11 +66,12 @@ static bool is_on(struct lt_range stack, uintptr_t sp)
 	return sp > stack.low && sp <= stack.high;
 }
 
-/* It gives up the frame that raised the guard. A handler on an alternate stack may jump within that. */
-static bool leaves(struct lt_range alternate, uintptr_t target)
+/* It gives up the frame that raised the guard: it does not go to where the handler's own frames are. */
+static bool leaves(struct lt_range alternate, uintptr_t here, uintptr_t target)
 {
-	bool there = is_on(alternate, target), entered_there = is_on(alternate, lt_thread.entered);
-	return there == entered_there ? target > lt_thread.entered : entered_there;
+	if (is_on(alternate, here) == is_on(alternate, lt_thread.entered))
+		return target < here || target > lt_thread.entered;
+	return !is_on(alternate, target);
 }
 
 static const void *object_of(uintptr_t pc)
@@ -170,7 +171,7 @@ void lt_jump(struct __jmp_buf_tag *env, int value, lt_jump_function *jump)
 {
 	struct lt_range alternate = alternate_stack();
 	struct lt_walk w;
-	if (!leaves(alternate, stack_pointer(env)))
+	if (!leaves(alternate, (uintptr_t)__builtin_frame_address(0), stack_pointer(env)))
 		return;
 	if (lt_thread.forking)
 		lt_fork_undo();
