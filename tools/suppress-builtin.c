@@ -70,10 +70,14 @@ const struct lt_builtin lt_builtins[] = {
 	{"^libicu", "^u_init", NULL, NULL, KEPT},
 
 	/* R: stacks and tables of the interpreter, and the registered routines of a package for as long as it is loaded.
-	 * setup_Rmainloop() also runs profiles and loads packages; a frame of a package's own code voids the entry. */
+	 * setup_Rmainloop() also runs profiles and loads packages; a frame of a package's own code voids the entry. Without
+	 * libR.so all this is in R's executable. */
 	{"^libR.so", "^Rf_initialize_R$", NULL, NULL, KEPT},
 	{"^libR.so", "^setup_Rmainloop$", NULL, NULL, KEPT},
 	{"^libR.so", "^R_registerRoutines$", NULL, NULL, KEPT},
+	{"^R$", "^Rf_initialize_R$", NULL, NULL, KEPT},
+	{"^R$", "^setup_Rmainloop$", NULL, NULL, KEPT},
+	{"^R$", "^R_registerRoutines$", NULL, NULL, KEPT},
 
 	/* GLib: types, quarks, interned strings and signals are registered for ever. A type's node begins with a list of its
 	 * ancestors, and everybody points behind that. */

@@ -259,12 +259,33 @@ static void builtin_entries_are_tied_to_a_module_and_a_function(void **state)
 		const struct lt_builtin *entry = &lt_builtins[i];
 
 		assert_int_equal(entry->module[0], '^');
-		assert_true(strlen(entry->module) > 5);
+		assert_true(strlen(entry->module) > 5 || !strcmp(entry->module, "^R$"));
 		assert_true(entry->function || entry->caller);
 		assert_true(!entry->function || strlen(entry->function) > 3);
 		assert_true(entry->kinds);
 		assert_int_equal(entry->kinds & ~LT_KINDS_LEAKS, 0);
 	}
+}
+
+static bool is_listed(const char *module, const struct lt_builtin *like)
+{
+	for (size_t i = 0; i < lt_builtin_count; i++)
+		if (!strcmp(lt_builtins[i].module, module) && like->function && lt_builtins[i].function &&
+		    !strcmp(lt_builtins[i].function, like->function) && lt_builtins[i].kinds == like->kinds)
+			return true;
+	return false;
+}
+
+static void what_lib_r_keeps_is_kept_by_an_executable_with_r_too(void **state)
+{
+	size_t entries = 0;
+
+	for (size_t i = 0; i < lt_builtin_count; i++)
+		if (!strcmp(lt_builtins[i].module, "^libR.so")) {
+			assert_true(is_listed("^R$", &lt_builtins[i]));
+			entries++;
+		}
+	assert_true(entries > 0);
 }
 
 int main(void)
@@ -281,6 +302,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(builtin_matches_only_when_nobody_else_was_called, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(rules_of_the_user_come_before_built_in_ones, set_up, tear_down),
 		cmocka_unit_test(builtin_entries_are_tied_to_a_module_and_a_function),
+		cmocka_unit_test(what_lib_r_keeps_is_kept_by_an_executable_with_r_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
