@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * R's functions that mark task borders. libR calls its own exported functions through the PLT, so these come first. A forked
- * worker's blocks are listed in the dump and judged when its task ends, before the result is sent, for its master may kill it at once
- * then: listed before the result is serialized, judged after that, so that what serializing takes is judged too.
+ * Task borders. libR calls its own exported functions R_Serialize and R_Unserialize through the PLT, so the hooks come first. An
+ * executable that holds R does not; but its sockets are in a module of R's, which calls recv() and send(). A message may take
+ * several calls of these: the first counts.
+ *
+ * A forked worker's blocks are listed in the dump and judged when its task ends, before the result is sent, for its master may
+ * kill it at once then: listed before the result is serialized, judged after that, so that what serializing takes is judged too.
  */
 #include "base/sys.h"
 #include "dump/blocks.h"
@@ -12,6 +15,8 @@
 #include "process/process.h"
 #include "r/r.h"
 #include "trace/record.h"
+#include <errno.h>
+#include <sys/socket.h>
 
 #define EXPORT __attribute__((visibility("default")))
 #define JUDGE_NS 60000000000 /* between two verdicts on a cluster's forked worker */
@@ -61,20 +66,28 @@ static void judge(void)
 	lt_classify_now(LEAKTRACE_TRIGGER_TASK, NULL, NULL, NULL);
 }
 
+static bool is_border(bool (*of_r)(void))
+{
+	return lt_recording() && lt_thread.r_main && *lt_alive && of_r();
+}
+
+/* False: it goes on. */
+static bool end_task(const void *result)
+{
+	if (lt_r_is_preparation(result)) {
+		lt_task_postpone();
+		return false;
+	}
+	lt_task_end();
+	list_blocks();
+	return true;
+}
+
 EXPORT void R_Serialize(void *object, void *stream)
 {
 	if (!real_serialize)
 		find();
-	bool ends = false;
-	if (lt_recording() && lt_thread.r_main && *lt_alive && lt_r_sends_result()) {
-		if (lt_r_is_preparation(object)) {
-			lt_task_postpone();
-		} else {
-			lt_task_end();
-			list_blocks();
-			ends = true;
-		}
-	}
+	bool ends = is_border(lt_r_sends_result) && end_task(object);
 	real_serialize(object, stream); /* an R error in it does not come back */
 	if (ends)
 		judge();
@@ -85,7 +98,36 @@ EXPORT void *R_Unserialize(void *stream)
 	if (!real_unserialize)
 		find();
 	void *object = real_unserialize(stream);
-	if (lt_recording() && lt_thread.r_main && *lt_alive && lt_r_receives_task())
+	if (is_border(lt_r_receives_task))
 		lt_task_begin();
 	return object;
+}
+
+/* R is there, and does not call the hooks above. */
+static bool by_sockets(void)
+{
+	return lt_unlikely(lt_thread.r_main) && !lt_r_calls_hooks();
+}
+
+EXPORT __attribute__((optimize("optimize-sibling-calls"))) ssize_t recv(int fd, void *buffer, size_t size, int flags)
+{
+	lt_real_init();
+	if (!by_sockets())
+		return lt_real.recv(fd, buffer, size, flags);
+	ssize_t received = lt_real.recv(fd, buffer, size, flags);
+	if (received > 0 && !lt_task_current() && is_border(lt_r_receives_task))
+		lt_task_begin();
+	return received;
+}
+
+EXPORT __attribute__((optimize("optimize-sibling-calls"))) ssize_t send(int fd, const void *buffer, size_t size, int flags)
+{
+	lt_real_init();
+	if (by_sockets() && lt_task_current() && is_border(lt_r_sends_result)) {
+		int saved = errno;
+		if (end_task(lt_r_message()))
+			judge();
+		errno = saved;
+	}
+	return lt_real.send(fd, buffer, size, flags);
 }

@@ -173,6 +173,8 @@ static void resolve(void)
 	RESOLVE(sigignore);
 	RESOLVE(prctl);
 	RESOLVE(syscall);
+	RESOLVE(recv);
+	RESOLVE(send);
 	RESOLVE(dlclose);
 	RESOLVE(mmap);
 	RESOLVE(munmap);

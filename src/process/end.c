@@ -13,6 +13,7 @@
 #include "process/classify.h"
 #include "process/process.h"
 #include "process/request.h"
+#include "r/r.h"
 #include "trace/counters.h"
 #include "trace/gate.h"
 #include "trace/record.h"
@@ -45,6 +46,13 @@ static void end_stopped(enum leaktrace_end_kind kind, int code)
 	lt_store_release(&lt_process->end_kind, (uint32_t)kind); /* pairs with the reader of the file */
 }
 
+/* A child of mclapply, where R does not call the hook of R_Serialize. The master sends SIGTERM as soon as it has the result. */
+static bool ends_task(enum leaktrace_end_kind kind, int code)
+{
+	return lt_process->flags & LEAKTRACE_PROCESS_FORK_TASK && lt_thread.r_main && !lt_r_calls_hooks() &&
+	       (kind == LEAKTRACE_END__EXIT || (kind == LEAKTRACE_END_SIGNAL && code == SIGTERM)) && lt_r_leaves_child();
+}
+
 bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *context)
 {
 	uint64_t all = ~UINT64_C(0), before = 0;
@@ -63,6 +71,8 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 		lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
 		lt_request_leave(lt_sys_getpid());
 		lt_events_settle(patient);
+		if (lt_thread.depth == 1 && ends_task(kind, code))
+			lt_task_end();
 		/* Two lists with the same blocks, and the verdict's says more. */
 		bool listed = kind == LEAKTRACE_END_EXEC || !lt_classify_end_due() || lt_dump_left() >= 2 * lt_blocks_room();
 		lt_blocks_write(true, patient, listed);

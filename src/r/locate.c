@@ -64,6 +64,11 @@ bool lt_r_present(void)
 	return lt_load_acquire(&lt_r.present); /* pairs with lt_r_locate() */
 }
 
+bool lt_r_calls_hooks(void)
+{
+	return lt_r_present() && lt_r.calls_hooks;
+}
+
 uintptr_t lt_r_address(void)
 {
 	return lt_r_present() ? lt_r.allocate_vector.address : 0;
@@ -114,7 +119,7 @@ static const struct variable variables[] = {
 enum { n_variables = sizeof(variables) / sizeof(*variables) };
 
 struct search {
-	bool found;
+	bool found, serialize_found, calls_hooks;
 	struct lt_r_object object, variables;
 	struct lt_r_symbol allocate_vector, serialize, eval, apply_closure, read_and_eval;
 	uintptr_t address[n_variables];
@@ -136,6 +141,10 @@ static int visit(struct dl_phdr_info *info, size_t size, void *argument)
 			if (!search->variables.end)
 				search->variables = object;
 		}
+	if (!search->serialize_found && !lt_r_elf_find(&object, "R_Serialize", &symbol)) {
+		search->serialize_found = true;
+		search->calls_hooks = (uintptr_t)&lt_r - object.start < object.end - object.start;
+	}
 	if (search->found || lt_r_elf_find(&object, "Rf_allocVector3", &code) || !code.size ||
 	    lt_r_elf_find(&object, "R_GlobalContext", &symbol))
 		return 0;
@@ -214,6 +223,7 @@ static void adopt(struct search *search)
 	lt_r.evaluator = (struct lt_r_evaluator){
 		.eval = search->eval.address, .apply_closure = search->apply_closure.address, .read_and_eval = search->read_and_eval.address,
 	};
+	lt_r.calls_hooks = search->calls_hooks;
 	lt_r.stack_top = find_stack_top();
 	lt_r.probation = LT_R_PROBATION;
 	lt_r.node_limit = 0;

@@ -66,6 +66,16 @@ bool lt_r_receives_task(void);
 /* In the hook of R_Serialize: a worker sends back its task's result: serialize() under sendData() or sendMaster(). */
 bool lt_r_sends_result(void);
 
+/* R calls these hooks. Not so where R_Serialize is bound to another object before us: to the executable, if R is in it (built
+ * without libR.so). False without R. */
+bool lt_r_calls_hooks(void);
+
+/* A child of mclapply() or mcparallel() that has sent its result goes: mcexit(). */
+bool lt_r_leaves_child(void);
+
+/* What is being serialized (a SEXP), as serialize(), the innermost call, has it; NULL: not found. */
+const void *lt_r_message(void);
+
 /* `message` (a SEXP) is the answer of one of future's own calls that set a worker up for the future that comes next: clearing
  * its global environment, exporting a variable. Their value is a string "future-..." (future 1.31, R/ClusterFuture-class.R). */
 bool lt_r_is_preparation(const void *message);

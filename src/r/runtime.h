@@ -94,6 +94,7 @@ struct lt_r_runtime {
 	struct lt_r_object variables_object; /* the executable, if it holds R's variables by copy relocations; else like object */
 	struct lt_r_symbol allocate_vector; /* Rf_allocVector3 */
 	struct lt_r_evaluator evaluator;    /* all but byte_code */
+	bool calls_hooks;
 
 	/* R's own variables: pointers to them, for R sets them while it starts. */
 	const char *const *global_context;

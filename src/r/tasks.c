@@ -10,6 +10,9 @@
  * A child of mclapply() and mcparallel() ends its task by sendMaster() → serialize(); the task itself is evaluated as a promise
  * inside sendMaster(), so serialize() must be called by it directly.
  *
+ * Where R does not call the hooks of R_Serialize and R_Unserialize, the same is asked in those of recv() and send(), which
+ * serialize() and unserialize() on a socket call, and at the end of a child: mcexit() is the last that it calls.
+ *
  * One future of multisession is several such messages: its package clears the worker's global environment and exports each
  * variable by a call of its own. These are told by the value that they send back.
  *
@@ -17,11 +20,13 @@
  */
 #include "r/r.h"
 #include "r/runtime.h"
+#include "r/watch.h"
 
 #include <string.h>
 
 enum {
 	CALLS = 40,
+	ARGUMENTS_MAX = 100,
 	BETWEEN_MAX = 3, /* calls between unserialize() and recvData(): Rmpi's mpi.recv.Robj() */
 };
 
@@ -104,6 +109,38 @@ bool lt_r_sends_result(void)
 	if (n >= 2 && is_base(&calls[0], "serialize") && is(&calls[1], "sendMaster") && calls[1].namespace)
 		return true;
 	return is_in_loop(calls, n, "serialize", "sendData");
+}
+
+const void *lt_r_message(void)
+{
+	struct lt_r_walk walk;
+	const char *context = lt_r_walk_begin(&walk, (uintptr_t)__builtin_frame_address(0));
+	enum lt_r_visit visit = LT_R_VISIT_OTHER;
+
+	while (context && (visit = lt_r_walk_visit(&walk, context)) == LT_R_VISIT_OTHER)
+		context = lt_r_field(context, 0);
+	if (!context || visit != LT_R_VISIT_FUNCTION)
+		return NULL;
+
+	const struct lt_r_node *environment = lt_r_field(context, walk.layout->cloenv);
+	const struct lt_r_node *argument = lt_r_is(environment, LT_R_ENVIRONMENT) ? environment->environment.frame : NULL;
+	for (int i = 0; i < ARGUMENTS_MAX && lt_r_is(argument, LT_R_PAIRLIST); i++, argument = argument->list.cdr) {
+		const char *name = lt_r_symbol_name(argument->list.tag);
+
+		if (!name || strcmp(name, "object") || !lt_r_is_ordinary_binding(argument))
+			continue;
+		const struct lt_r_node *value = argument->list.car;
+		return lt_r_is(value, LT_R_PROMISE) ? value->promise.value : value;
+	}
+	return NULL;
+}
+
+bool lt_r_leaves_child(void)
+{
+	struct lt_r_call innermost;
+	bool cut;
+
+	return lt_r_calls(&innermost, 1, &cut) && is(&innermost, "mcexit") && innermost.namespace;
 }
 
 bool lt_r_is_preparation(const void *message)

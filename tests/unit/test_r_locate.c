@@ -78,6 +78,7 @@ static void a_process_without_r_has_none(void **state)
 	assert_int_equal(lt_r_address(), 0);
 	assert_int_equal(lt_r_version(), 0);
 	assert_null(lt_r_note());
+	assert_false(lt_r_calls_hooks());
 	assert_int_equal(lt_r_calls(calls, 2, &cut), 0);
 	assert_false(lt_r_heap_block((uintptr_t)find, 7960));
 	lt_r_unloaded();

@@ -80,6 +80,39 @@ static void children_send_by_send_master(void **state)
 	expect(STACK("serialize@base", "sendMaster@parallel", "mclapply@parallel"), false, true);
 }
 
+static bool leaves(const char *const *stack)
+{
+	struct contexts contexts = { .pushed = 0 };
+
+	enter(&contexts, stack);
+	return lt_r_leaves_child();
+}
+
+static void children_leave_by_mcexit(void **state)
+{
+	assert_true(leaves(STACK("mcexit@parallel", "FUN@parallel", "lapply@base", "mclapply@parallel")));
+	assert_false(leaves(STACK("mcexit", "f"))); /* the user's own */
+	assert_false(leaves(STACK("q@base", "FUN", "sendMaster@parallel", "FUN@parallel", "mclapply@parallel")));
+	assert_false(leaves(STACK("f@parallel", "mcexit@parallel")));
+}
+
+static void the_message_is_an_argument_of_serialize(void **state)
+{
+	struct contexts contexts = { .pushed = 0 };
+
+	enter(&contexts, STACK("serialize@base", "sendData.SOCKnode@parallel"));
+	node environment = new_environment(world.base, 0), value = new_string("sent");
+	char *context = contexts.memory[63 - (contexts.pushed - 1)];
+
+	put_pointer(context, world.layout->cloenv, environment);
+	assert_null(lt_r_message());
+	bind_in(environment, 0, new_symbol("object"), new_cell(LT_R_PROMISE, value, world.nil, world.nil));
+	bind_in(environment, 0, new_symbol("connection"), new_string("other"));
+	assert_ptr_equal(lt_r_message(), value);
+	((node)environment->environment.frame->list.cdr)->list.car = value; /* assigned to */
+	assert_ptr_equal(lt_r_message(), value);
+}
+
 static void masters_have_no_tasks(void **state)
 {
 	expect(STACK("unserialize@base", "recvData.SOCKnode@parallel", "recvData@parallel", "recvResult@parallel", "lapply@base"),
@@ -126,6 +159,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(psock_workers_have_tasks),        cmocka_unit_test(workers_of_older_r_have_tasks),
 		cmocka_unit_test(fork_cluster_workers_have_tasks), cmocka_unit_test(mpi_workers_have_tasks),
+		cmocka_unit_test(children_leave_by_mcexit),        cmocka_unit_test(the_message_is_an_argument_of_serialize),
 		cmocka_unit_test(children_send_by_send_master),    cmocka_unit_test(masters_have_no_tasks),
 		cmocka_unit_test(masters_inside_a_task_have_none), cmocka_unit_test(the_handshake_is_no_task),
 		cmocka_unit_test(the_tasks_own_calls_are_not_borders),
