@@ -2,14 +2,14 @@
 # SPDX-License-Identifier: MIT
 # Tasks in an R that does not call the hooks of R_Serialize and R_Unserialize, as one that was built without libR.so does not: told
 # by what it sends and receives, and by the end of mclapply's children.
+# usage: ahead.sh [BACKEND...], of: psock mclapply forkcluster multisession. Without, one of each mechanism.
 . "$LT_SOURCE/tests/lib.sh"
 needs Rscript
 job=$LT_SOURCE/examples/asyncrd/asyncrd.R
 lib=$LT_BUILD/tests/r/ahead.so:$lib
 
-backends='psock forkcluster mclapply'
-! Rscript --vanilla -e 'quit(status = !requireNamespace("future", quietly = TRUE))' || backends="$backends multisession"
-for backend in $backends; do
+[ $# -gt 0 ] || set -- psock mclapply
+for backend; do
 	run Rscript "$job" --backend=$backend --tasks=200 --polls=2
 	cp "$work/out" "$work/out.plain"
 	same "$backend: status without preload" 0 "$status"
