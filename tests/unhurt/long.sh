@@ -2,6 +2,8 @@
 # SPDX-License-Identifier: MIT
 # Long runs, by hand: memory, descriptors and dump of the first process stay flat. Each is looked at every 2 s; compared are the first fifth
 # of what was seen and the end. usage: long.sh [ROW...], of: forks allocations threads mclapply workers. Some minutes each.
+[ -n "${LT_SOURCE:-}" ] || LT_SOURCE=$(cd "$(dirname "$0")/../.." && pwd)
+LT_BUILD=${LT_BUILD:-$LT_SOURCE/build}
 . "$LT_SOURCE/tests/lib.sh"
 [ $# -gt 0 ] || set -- forks allocations threads mclapply workers
 
