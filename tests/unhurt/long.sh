@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
-# Long runs, by hand: memory, descriptors and dump of the first process stay flat. Each is looked at every 2 s; compared are the first fifth
-# of what was seen and the end. usage: long.sh [ROW...], of: forks allocations threads mclapply workers. Some minutes each.
+# Long runs, by hand: memory, descriptors and dump of the first process stay flat. Each is looked at every 2 s, from when it has made
+# the file $READY if it says so; compared are the first fifth of what was seen and the end. usage: long.sh [ROW...], of: forks allocations threads mclapply workers. Some minutes each.
 [ -n "${LT_SOURCE:-}" ] || LT_SOURCE=$(cd "$(dirname "$0")/../.." && pwd)
 LT_BUILD=${LT_BUILD:-$LT_SOURCE/build}
 . "$LT_SOURCE/tests/lib.sh"
@@ -12,8 +12,9 @@ watch() {
 	row=$1
 	shift
 	rm -rf "$work/$row"
+	case $row in workers) rm -f "$work/ready" ;; *) : >"$work/ready" ;; esac
 	(
-		export LD_PRELOAD="$lib" LEAKTRACE_OPTIONS="dir=$work/$row"
+		export READY="$work/ready" LD_PRELOAD="$lib" LEAKTRACE_OPTIONS="dir=$work/$row"
 		exec "$@"
 	) >"$work/$row.out" 2>"$work/$row.err" &
 	pid=$!
@@ -21,7 +22,7 @@ watch() {
 	sleep 1
 	while kill -0 $pid 2>/dev/null; do
 		dump=$(find "$work/$row" -name "*-$pid-*.ltd" -exec stat -c %s {} + 2>/dev/null | sort -n | tail -n 1)
-		awk -v fds="$(find /proc/$pid/fd 2>/dev/null | wc -l)" -v dump="${dump:-0}" '
+		[ ! -e "$work/ready" ] || awk -v fds="$(find /proc/$pid/fd 2>/dev/null | wc -l)" -v dump="${dump:-0}" '
 			$1 == "RssAnon:" { print $2, fds, dump / 1024 }' /proc/$pid/status >>"$work/$row.seen" 2>/dev/null || :
 		sleep 2
 	done
@@ -48,10 +49,10 @@ for row; do
 		same "forks: dumps" 10001 "$(dumps forks)" ;;
 	allocations) watch allocations "$LT_BUILD/tests/bench/churn" 1000000000 100000 1 ;;
 	threads) watch threads "$targets/threads" exchange 8 20000000 ;;
-	mclapply) # 2,000 rounds of 4 workers
-		watch mclapply Rscript --vanilla -e 'for (i in 1:2000) stopifnot(length(parallel::mclapply(1:4, function(j) sum(rnorm(1000)), mc.cores = 4)) == 4)' ;;
+	mclapply) # 500 rounds of 4 workers
+		watch mclapply Rscript --vanilla -e 'for (i in 1:500) stopifnot(length(parallel::mclapply(1:4, function(j) sum(rnorm(1000)), mc.cores = 4)) == 4)' ;;
 	workers) # 24 at once, 20,000 tasks
-		watch workers Rscript --vanilla -e 'cl <- parallel::makePSOCKcluster(24); for (i in 1:100) x <- parallel::clusterApply(cl, 1:200, function(i) sum(rnorm(1e4))); parallel::stopCluster(cl)' ;;
+		watch workers Rscript --vanilla -e 'cl <- parallel::makePSOCKcluster(24); invisible(file.create(Sys.getenv("READY"))); for (i in 1:100) x <- parallel::clusterApply(cl, 1:200, function(i) sum(rnorm(1e4))); parallel::stopCluster(cl)' ;;
 	esac
 	rm -rf "$work/$row"
 done
