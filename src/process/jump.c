@@ -10,8 +10,7 @@
  * finished, it would bring about a child that natively is not there.
  *
  * A fault in the tracer itself (the stack is used up, and our frames are the deepest) can't be finished: the process is recorded no
- * further, and says so: flag STOPPED. What remains: another thread that waits for a lock held by
- * the one whose stack ended just there.
+ * further, and says so: flag STOPPED. What remains: another thread that waits for a lock held by the one whose stack ended just there.
  *
  * Whether the jump leaves the tracer is told by the stack pointer in the jump buffer, which glibc keeps changed by its pointer guard:
  * x86_64, glibc's sysdeps/x86_64/jmpbuf-offsets.h (JB_RSP) and pointer_guard.h. Not looked after: setcontext and exceptions out of handlers.

@@ -1,7 +1,8 @@
 #!/bin/sh
 # SPDX-License-Identifier: MIT
 # Long runs, by hand: memory, descriptors and dump of the first process stay flat. Each is looked at every 2 s, from when it has made
-# the file $READY if it says so; compared are the first fifth of what was seen and the end. usage: long.sh [ROW...], of: forks allocations threads mclapply workers. Some minutes each.
+# the file $READY if it says so; compared are the first fifth of what was seen and the end.
+# usage: long.sh [ROW...], of: forks allocations threads mclapply workers. Some minutes each.
 [ -n "${LT_SOURCE:-}" ] || LT_SOURCE=$(cd "$(dirname "$0")/../.." && pwd)
 LT_BUILD=${LT_BUILD:-$LT_SOURCE/build}
 . "$LT_SOURCE/tests/lib.sh"
@@ -49,8 +50,8 @@ for row; do
 		same "forks: dumps" 10001 "$(dumps forks)" ;;
 	allocations) watch allocations "$LT_BUILD/tests/bench/churn" 1000000000 100000 1 ;;
 	threads) watch threads "$targets/threads" exchange 8 20000000 ;;
-	mclapply) # 500 rounds of 4 workers
-		watch mclapply Rscript --vanilla -e 'for (i in 1:500) stopifnot(length(parallel::mclapply(1:4, function(j) sum(rnorm(1000)), mc.cores = 4)) == 4)' ;;
+	mclapply) # 2,000 rounds of 4 workers
+		watch mclapply Rscript --vanilla -e 'for (i in 1:2000) stopifnot(length(parallel::mclapply(1:4, function(j) sum(rnorm(1000)), mc.cores = 4)) == 4)' ;;
 	workers) # 24 at once, 20,000 tasks
 		watch workers Rscript --vanilla -e 'cl <- parallel::makePSOCKcluster(24); invisible(file.create(Sys.getenv("READY"))); for (i in 1:100) x <- parallel::clusterApply(cl, 1:200, function(i) sum(rnorm(1e4))); parallel::stopCluster(cl)' ;;
 	esac
