@@ -332,7 +332,19 @@ static bool is_rbp_based(const uint8_t *expression, uint64_t size, bool deref, i
 	return !r.bad && r.p == r.end;
 }
 
-static struct lt_rule simplify(const struct state *s)
+/* What linkers write for a procedure linkage table: rsp + 8 + ((rip & 15) >= N) * 8, where an entry has pushed its number when N bytes of it have run. */
+static bool is_plt(const uint8_t *expression, uint64_t size, uintptr_t pc, int64_t *offset)
+{
+	static const uint8_t before[] = { 0x77, 8, 0x80, 0, 0x3f, 0x1a }, after[] = { 0x2a, 0x33, 0x24, 0x22 };
+	if (size != sizeof before + 1 + sizeof after || memcmp(expression, before, sizeof before) ||
+	    memcmp(expression + sizeof before + 1, after, sizeof after))
+		return false;
+	uint8_t pushed = expression[sizeof before]; /* DW_OP_lit0 to lit15 */
+	*offset = 8 + 8 * ((pc & 15) >= (uintptr_t)pushed - 0x30);
+	return pushed >= 0x30 && pushed <= 0x3f;
+}
+
+static struct lt_rule simplify(const struct state *s, uintptr_t pc)
 {
 	struct lt_rule rule = { .kind = LT_RULE_UNUSUAL };
 	int64_t offset = s->cfa_offset, rbp_offset = 0;
@@ -341,7 +353,9 @@ static struct lt_rule simplify(const struct state *s)
 	if (s->ra.where != AT_CFA || s->ra.offset != -8)
 		return rule;
 	enum lt_rule_kind kind;
-	if (s->cfa_expression) {
+	if (s->cfa_expression && is_plt(s->cfa_expression, s->cfa_expression_size, pc, &offset)) {
+		kind = LT_RULE_RSP;
+	} else if (s->cfa_expression) {
 		if (!is_rbp_based(s->cfa_expression, s->cfa_expression_size, true, &offset))
 			return rule;
 		kind = LT_RULE_RBP_DEREF;
@@ -401,7 +415,7 @@ static struct lt_rule from_fde(const uint8_t *fde, uintptr_t pc)
 	const struct state initial = state;
 	if (!run(r.p, r.end, &cie, start, pc, &state, &initial))
 		return unusual;
-	return simplify(&state);
+	return simplify(&state, pc);
 }
 
 struct entry {

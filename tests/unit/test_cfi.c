@@ -58,6 +58,18 @@ __asm__(".text\n"
         "place realigned_place\n"
         ".cfi_endproc\n"
 
+        ".balign 16\n"
+        "linkage: .cfi_startproc\n" /* as linkers describe it: rsp + 8 + ((rip & 15) >= 11) * 8 */
+        ".cfi_escape 0x0f, 11, 0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22\n"
+        "place linkage_entry\n"
+        ".skip 7, 0x90\n"
+        "place linkage_pushed\n"
+        ".skip 1, 0x90\n"
+        "place linkage_next\n"
+        ".cfi_escape 0x0f, 11, 0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x40, 0x2a, 0x33, 0x24, 0x22\n"
+        "place linkage_beyond\n"
+        ".cfi_endproc\n"
+
         "outermost: .cfi_startproc\n"
         ".cfi_undefined rip\n"
         "place outermost_place\n"
@@ -133,6 +145,10 @@ PLACE(distant_200);
 PLACE(distant_5000);
 PLACE(distant_70000);
 PLACE(realigned_place);
+PLACE(linkage_entry);
+PLACE(linkage_pushed);
+PLACE(linkage_next);
+PLACE(linkage_beyond);
 PLACE(outermost_place);
 PLACE(handler_place);
 PLACE(other_register_place);
@@ -192,6 +208,15 @@ static void distances_of_every_size_are_counted(void **state)
 static void realigned_stack_is_read_through_rbp(void **state)
 {
 	expect(realigned_place, (struct lt_rule){ .kind = LT_RULE_RBP_DEREF, .offset = -8, .rbp = LT_RBP_AT_RBP });
+}
+
+static void linkage_table_has_pushed_in_the_middle_of_an_entry(void **state)
+{
+	expect(linkage_entry, (struct lt_rule){ .kind = LT_RULE_RSP, .offset = 8 });
+	assert_int_equal(lt_cfi_rule((uintptr_t)linkage_pushed - 1).offset, 8);
+	expect(linkage_pushed, (struct lt_rule){ .kind = LT_RULE_RSP, .offset = 16 });
+	expect(linkage_next, (struct lt_rule){ .kind = LT_RULE_RSP, .offset = 8 });
+	expect(linkage_beyond, (struct lt_rule){ .kind = LT_RULE_UNUSUAL });
 }
 
 static void undefined_return_address_is_the_end(void **state)
@@ -286,8 +311,8 @@ static void rules_of_all_loaded_code_make_sense(void **state)
 	assert_true(sweep.kinds[LT_RULE_RBP] > 100);
 	assert_true(sweep.kinds[LT_RULE_END] > 0);
 	assert_true(sweep.kinds[LT_RULE_SIGNAL] > 0);
-	/* The procedure linkage tables are unusual; little else. */
-	assert_true(sweep.kinds[LT_RULE_UNUSUAL] * 20 < sweep.kinds[LT_RULE_RSP]);
+	/* What begins at _start and resolves symbols late is unusual; little else. */
+	assert_true(sweep.kinds[LT_RULE_UNUSUAL] * 200 < sweep.kinds[LT_RULE_RSP]);
 }
 
 /* As of a just-in-time compiler that goes on making code. */
@@ -307,6 +332,7 @@ int main(void)
 		cmocka_unit_test(remembered_state_comes_back),
 		cmocka_unit_test(distances_of_every_size_are_counted),
 		cmocka_unit_test(realigned_stack_is_read_through_rbp),
+		cmocka_unit_test(linkage_table_has_pushed_in_the_middle_of_an_entry),
 		cmocka_unit_test(undefined_return_address_is_the_end),
 		cmocka_unit_test(signal_frame_is_told),
 		cmocka_unit_test(what_two_words_cannot_say_is_unusual),
