@@ -194,18 +194,23 @@ static void signals(void)
 	say("each by its signal\n");
 }
 
+/* It ends when it has been seen to go on. */
 static void stopped(void)
 {
+	int status, seen[2];
+	char byte = 0;
+	REQUIRE(!pipe(seen));
 	pid_t pid = child();
 	if (!pid) {
 		raise(SIGSTOP);
 		leak_stopped(1);
+		REQUIRE(read(seen[0], &byte, 1) == 1);
 		_exit(8);
 	}
-	int status;
 	REQUIRE(waitpid(pid, &status, WUNTRACED) == pid && WIFSTOPPED(status));
 	kill(pid, SIGCONT);
 	REQUIRE(waitpid(pid, &status, WCONTINUED) == pid && WIFCONTINUED(status));
+	REQUIRE(write(seen[1], &byte, 1) == 1);
 	say_number("ends with", WEXITSTATUS(reap(pid)));
 }
 
