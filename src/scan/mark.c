@@ -186,14 +186,20 @@ static void mark_ranges(struct lt_scan_work *w, const struct lt_range *ranges, s
 	}
 }
 
-void lt_mark_registers(struct lt_scan_work *w)
+static void meet_one(struct lt_scan_work *w, uintptr_t value)
+{
+	if (value - w->low < w->span)
+		meet(w, value, 0);
+}
+
+void lt_mark_threads(struct lt_scan_work *w)
 {
 	for (unsigned t = 0; t < w->scan->thread_count; t++) {
 		const struct lt_scan_thread *thread = &w->scan->threads[t];
 		unsigned n = thread->registers < LT_SCAN_REGISTERS ? thread->registers : LT_SCAN_REGISTERS;
 		for (unsigned r = 0; r < n; r++)
-			if (thread->reg[r] - w->low < w->span)
-				meet(w, thread->reg[r], 0);
+			meet_one(w, thread->reg[r]);
+		meet_one(w, lt_threads_tls_blocks(thread));
 	}
 }
 

@@ -117,7 +117,7 @@ static int run(struct lt_scan_work *w)
 	w->scanned = 0;
 	lt_roots_read(w, 0, 0, lt_mark_words);
 	scan->root_bytes = w->scanned;
-	lt_mark_registers(w);
+	lt_mark_threads(w);
 	lt_mark_run(w, &heap);
 	scan->scanned_bytes = w->scanned;
 	take_results(w);

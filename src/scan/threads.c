@@ -14,29 +14,43 @@
  * it; such other stacks are memory like any. So does one of which nothing is known but its number.
  *
  * What lies above the stack pointer is static TLS and struct pthread too, with the slots of pthread_setspecific, and is
- * scanned with it.
+ * scanned with it. Of a thread that has ended and is not joined yet, struct pthread holds the result: the one word of its stack that
+ * still counts.
  */
 #include "scan/work.h"
 #include "trace/allocator.h"
 
 #define PTHREAD_WORDS (0xa00 / LT_WORD) /* no version's is larger */
 #define PTHREAD_ALIGN 64
-#define DTV LT_WORD /* where struct pthread has it */
+#define DTV LT_WORD /* where struct pthread has the list of TLS blocks */
+#define DTV_BEFORE (2 * LT_WORD) /* what lies before the word that it points to: glibc's elf/dl-tls.c */
+/* x86_64, glibc's nptl/descr.h (2.36): the number, 0 when the thread has ended and -1 when it has been joined (pthread_join_common.c);
+ * the others in words before the stack's address. */
+#define NUMBER (0x2d0 / LT_WORD)
+#define JOINER 14 /* NULL; the thread itself if it is detached */
+#define RESULT 13
+#define START 11
 #define STACK_MAX (UINT64_C(1) << 40)
 
-/* The stack that the struct pthread at `self` tells of, if words [from, to) are its beginning. */
-static bool stack_of(const struct lt_scan_work *w, const uintptr_t *from, const uintptr_t *to, uintptr_t self,
-                     struct lt_range *stack)
+/* Where words [from, to), if they are the beginning of the struct pthread at `self`, tell of its stack; NULL: they are not. */
+static const uintptr_t *stack_of(const struct lt_scan_work *w, const uintptr_t *from, const uintptr_t *to, uintptr_t self,
+                                 struct lt_range *stack)
 {
 	if (to - from < 4 || from[0] != self || from[2] != self)
-		return false;
+		return NULL;
 	for (const uintptr_t *at = from + 3; at + 1 < to && at < from + PTHREAD_WORDS; at++)
 		if (at[0] && at[0] % w->page == 0 && at[0] < self && at[1] % w->page == 0 && at[1] < STACK_MAX &&
 		    at[1] > self - at[0]) {
 			*stack = (struct lt_range){ at[0], at[0] + at[1] };
-			return true;
+			return at;
 		}
-	return false;
+	return NULL;
+}
+
+/* It has ended, and somebody may still ask for its result. `told`: by stack_of(). */
+static bool is_to_be_joined(const uintptr_t *from, const uintptr_t *told)
+{
+	return told - from > (ptrdiff_t)NUMBER + JOINER && (uint32_t)from[NUMBER] == 0 && !told[-JOINER] && told[-START];
 }
 
 /* Of a thread that could not be stopped only its number is known. glibc keeps that in struct pthread, and the kernel clears it there
@@ -68,10 +82,16 @@ static void look_for_dead(struct lt_scan_work *w, const uintptr_t *from, const u
 	for (const uintptr_t *at = from + first; to - at >= 4; at += PTHREAD_ALIGN / LT_WORD) {
 		uintptr_t self = address + (uintptr_t)((const char *)at - (const char *)from);
 		struct lt_range stack;
-		if (lt_unlikely(at[0] == self) && stack_of(w, at, to, self, &stack) && !is_live(w->scan, at, to, self, &stack)) {
+		const uintptr_t *told = lt_unlikely(at[0] == self) ? stack_of(w, at, to, self, &stack) : NULL;
+		if (told && !is_live(w->scan, at, to, self, &stack)) {
+			uintptr_t end = self + DTV + LT_WORD, result = self + (uintptr_t)(told - RESULT - at) * LT_WORD;
 			/* Its list of TLS blocks is glibc's for as long as the stack is, and used again with it. */
 			lt_ranges_add(&w->not_roots, stack.low, self + DTV);
-			lt_ranges_add(&w->not_roots, self + DTV + LT_WORD, stack.high);
+			if (is_to_be_joined(at, told)) {
+				lt_ranges_add(&w->not_roots, end, result);
+				end = result + LT_WORD;
+			}
+			lt_ranges_add(&w->not_roots, end, stack.high);
 		}
 	}
 }
@@ -98,6 +118,17 @@ static bool exclude_below(struct lt_scan_work *w, const struct lt_scan_thread *t
 	if (thread->sp > stack.low && thread->sp < stack.high)
 		lt_ranges_add(&w->not_roots, stack.low, thread->sp & -LT_WORD);
 	return !main && !(line && (line->flags & LT_MAP_STACK));
+}
+
+uintptr_t lt_threads_tls_blocks(const struct lt_scan_thread *thread)
+{
+	uintptr_t dtv = 0;
+#if defined __x86_64__
+	if (!thread->tp || !lt_pages_copy((const void *)(thread->tp + DTV), &dtv, sizeof dtv) || dtv < DTV_BEFORE)
+		return 0;
+	dtv -= DTV_BEFORE;
+#endif
+	return dtv;
 }
 
 void lt_threads_exclude(struct lt_scan_work *w)

@@ -105,13 +105,16 @@ void lt_malloc_exclude(struct lt_scan_work *w);
 /* Of a sample: marks what is led to by memory of an allocator behind us that is no given block. */
 void lt_malloc_read_rest(struct lt_scan_work *w);
 void lt_threads_exclude(struct lt_scan_work *w);
+/* Where the list of a live thread's dynamic TLS blocks begins, which glibc has by an interior pointer; 0: not known. */
+uintptr_t lt_threads_tls_blocks(const struct lt_scan_thread *thread);
 /* Calls `words` for the words of all roots with any of `flags` wanted (0: any) and none unwanted. */
 void lt_roots_read(struct lt_scan_work *w, uint32_t wanted, uint32_t unwanted, lt_words_fn *words);
 
 /* ---- mark.c, heuristics.c ---- */
 
 lt_words_fn lt_mark_words;
-void lt_mark_registers(struct lt_scan_work *w);
+/* Registers and dynamic TLS. */
+void lt_mark_threads(struct lt_scan_work *w);
 /* The blocks of another heap are reachable from the start. */
 void lt_mark_owned(struct lt_scan_work *w, const struct lt_scan_heap *heap);
 void lt_mark_run(struct lt_scan_work *w, const struct lt_scan_heap *heap);

@@ -279,7 +279,9 @@ LEAK_CASES = {
 	{ "exec", by_exec, { THREE }, .flags = LEAKS_NO_VALGRIND, .why = "Valgrind ends with the image and gives no verdict" },
 	{ "failed_exec", by_failed_exec, { THREE }, .status = 25 },
 	{ "no_instruction", by_no_instruction, { THREE }, .status = 139 },
-	{ "stack_overflow", by_stack_overflow, { THREE }, .status = 139 },
+	{ "stack_overflow", by_stack_overflow, { { "held", UNKNOWN, 1, 101, { REACHABLE, 1, 101 } },
+		{ "child", UNKNOWN, 1, 102, { REACHABLE, 1, 102 } }, { "lost", UNKNOWN, 1, 103, { DEFINITE, 1, 103 } } },
+		.status = 139, .why = "there is no stack left for a handler, and to set an alternate one is the program's" },
 	{ "abort_with_frame", abort_with_frame, { THREE, { "in_frame", REACHABLE, 1, 104 } }, .status = 134 },
 	{ "SIGSEGV_with_frame", segv_with_frame, { THREE, { "in_frame", REACHABLE, 1, 104 } }, .status = 139 },
 #if defined __x86_64__

@@ -401,9 +401,8 @@ static void list_head_freed(void)
 	free(first);
 }
 
-#define CYCLE "memcheck counts a cycle as lost by itself if what leads to it was seen later and points to another member than " \
-	"the one seen first: that depends on addresses; ours is one head for one lost graph"
-
+/* As memcheck has it: blocks are taken up in the order of addresses, so a cycle that is taken up before what leads to it is lost by
+ * itself, unless that points to the member which was taken first. */
 LEAK_CASES = {
 	{ "list_held", list_held, { { "list_a_block", REACHABLE, 5, 240 } } },
 	{ "list_lost", list_lost, { { "list_b_block", DEFINITE, 1, 48 }, { "list_b_block", INDIRECT, 4, 192 } } },
@@ -428,16 +427,14 @@ LEAK_CASES = {
 	{ "cycle_with_head", cycle_with_head, { { "cycle_d_head_block", DEFINITE, 1, 48 },
 		{ "cycle_d_block", INDIRECT, 4, 192 } } },
 	{ "cycle_with_late_head", cycle_with_late_head, { { "cycle_e_head_block", DEFINITE, 1, 48 },
-		{ "cycle_e_block", INDIRECT, 4, 192, { INDIRECT, 3, 144 } },
-		{ "cycle_e_block", GONE, 0, 0, { DEFINITE, 1, 48 } } }, .why = CYCLE },
+		{ "cycle_e_block", INDIRECT, 3, 144 }, { "cycle_e_block", DEFINITE, 1, 48 } } },
 	{ "clique_with_three_heads", clique_with_three_heads, { { "clique_a_head_block", DEFINITE, 3, 144 },
-		{ "clique_a_block", INDIRECT, 4, 192, { INDIRECT, 3, 144 } },
-		{ "clique_a_block", GONE, 0, 0, { DEFINITE, 1, 48 } } }, .why = CYCLE },
+		{ "clique_a_block", INDIRECT, 3, 144 }, { "clique_a_block", DEFINITE, 1, 48 } } },
 	{ "two_cliques", two_cliques, { { "clique_b_block", DEFINITE, 2, 96 }, { "clique_b_block", INDIRECT, 6, 288 } } },
-	{ "clique_leads_to_clique", clique_leads_to_clique, { { "clique_c_block", DEFINITE, 1, 48, { DEFINITE, 2, 96 } },
-		{ "clique_c_block", INDIRECT, 5, 240, { INDIRECT, 4, 192 } } }, .why = CYCLE },
-	{ "chain_of_cliques", chain_of_cliques, { { "chain_a_block", DEFINITE, 1, 48, { DEFINITE, 20, 960 } },
-		{ "chain_a_block", INDIRECT, 59, 2832, { INDIRECT, 40, 1920 } } }, .why = CYCLE },
+	{ "clique_leads_to_clique", clique_leads_to_clique, { { "clique_c_block", DEFINITE, 2, 96 },
+		{ "clique_c_block", INDIRECT, 4, 192 } } },
+	{ "chain_of_cliques", chain_of_cliques, { { "chain_a_block", DEFINITE, 20, 960 },
+		{ "chain_a_block", INDIRECT, 40, 1920 } } },
 	{ "shared_tail_lost", shared_tail_lost, { { "shared_head_block", DEFINITE, 2, 96 },
 		{ "shared_tail_block", INDIRECT, 3, 144 } } },
 	{ "diamond", diamond, { { "diamond_a_block", DEFINITE, 1, 48 }, { "diamond_a_block", INDIRECT, 3, 144 } } },
