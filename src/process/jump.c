@@ -80,21 +80,25 @@ static const void *object_of(uintptr_t pc)
 	return lt_cfi_header(pc, &table, &count);
 }
 
+static bool is_ours(uintptr_t pc)
+{
+	return object_of(pc) == object_of((uintptr_t)lt_jump);
+}
+
 /* The place of the return address of the outermost frame of ours, and in `w` what the handler interrupted; NULL: not found. */
 static uintptr_t *find_interrupted(struct lt_range alternate, const uintptr_t *frame, struct lt_walk *w)
 {
 	uintptr_t end = lt_thread.entered + FRAME_MAX;
-	const void *ours = object_of((uintptr_t)lt_jump);
 	bool changes = is_on(alternate, (uintptr_t)frame) && !is_on(alternate, lt_thread.entered);
 	*w = (struct lt_walk){
 		.pc = frame[1], .sp = (uintptr_t)(frame + 2), .bp = frame[0], .high = changes ? alternate.high : end,
 		.next_high = changes ? end : 0,
 	};
 	for (unsigned i = 0; i < FRAMES_MAX; i++) {
-		bool in_ours = object_of(w->pc) == ours;
+		bool in_ours = is_ours(w->pc);
 		if (!lt_walk_step(w))
 			return NULL;
-		if (!w->interrupted && w->context && !w->next_high && w->sp > lt_thread.entered && object_of(w->pc) != ours)
+		if (!w->interrupted && w->context && !w->next_high && w->sp > lt_thread.entered && !is_ours(w->pc))
 			return in_ours ? (uintptr_t *)w->sp - 1 : NULL;
 	}
 	return NULL;
@@ -179,7 +183,7 @@ void lt_jump(struct __jmp_buf_tag *env, int value, lt_jump_function *jump)
 	bool changing = lt_gate_is_inside() || lt_fork_is_stopping_threads(), again = jump_out.pending;
 	uintptr_t *returns_to = again ? NULL : find_interrupted(alternate, __builtin_frame_address(0), &w);
 	bool fault = returns_to && may_be_fault(w.context);
-	if (returns_to && !fault && (changing || object_of((uintptr_t)w.context->uc_mcontext.gregs[REG_RIP]) == object_of((uintptr_t)lt_jump))) {
+	if (returns_to && !fault && (changing || is_ours((uintptr_t)w.context->uc_mcontext.gregs[REG_RIP]))) {
 		jump_out.jump = jump;
 		jump_out.value = value;
 		memcpy(jump_out.env, env, sizeof jump_out.env);
