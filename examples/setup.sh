@@ -5,7 +5,8 @@
 # packages, so anybody's way of installing them will do.
 #
 #   need GROUP...   build | r | tests: makes sure that all of the groups is there, or says what is missing and exits
-#   build_in DIR [MESON OPTION...]   configures DIR if that is not done, and compiles
+#   configure_in DIR [MESON OPTION...]   configures DIR if that is not done, or as the options say
+#   build_in DIR [MESON OPTION...]       likewise, and compiles
 
 # One line per thing: group, kind, name, Debian package.
 things() {
@@ -98,7 +99,7 @@ need() {
 	fi
 }
 
-build_in() {
+configure_in() {
 	build_dir=$1
 	shift
 	if [ ! -e "$build_dir/build.ninja" ]; then
@@ -106,5 +107,8 @@ build_in() {
 	elif [ $# -gt 0 ]; then
 		meson setup --reconfigure "$build_dir" "$@" || exit 1
 	fi
-	ninja -C "$build_dir" || exit 1
+}
+build_in() {
+	configure_in "$@"
+	ninja -C "$1" || exit 1
 }

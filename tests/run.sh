@@ -16,14 +16,14 @@ build_problem() {
 	exit 1
 }
 
-# Runs `meson test` and adds up its summary. usage: test_in DIR [ARGUMENT...]
+# Runs `meson test` and adds up its summary; it builds what the tests need, if that is not done. usage: test_in DIR [ARGUMENT...]
 test_in() {
 	test_dir=$1
 	shift
 	test_status=0
 	test_log=$test_dir/run-sh.log
 	# Not piped into tee: its status would be tee's.
-	meson test -C "$test_dir" --no-rebuild --print-errorlogs "$@" >"$test_log" 2>&1 || test_status=$?
+	meson test -C "$test_dir" --print-errorlogs "$@" >"$test_log" 2>&1 || test_status=$?
 	cat "$test_log"
 	set -- $(awk '
 		/^Ok:|^Expected Fail:/ { ok += $NF }
@@ -42,7 +42,7 @@ test_in build "$@"
 
 # A shorter way for one's own tests: LT_NO_ASAN=1 ./tests/run.sh NAME
 if [ -z "${LT_NO_ASAN:-}" ]; then
-	(build_in build-asan -Dtests=enabled -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized) || build_problem build-asan
+	(configure_in build-asan -Dtests=enabled -Db_sanitize=address,undefined -Db_lundef=false -Dbuildtype=debugoptimized) || build_problem build-asan
 	export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 	LT_TRACED=$PWD/build test_in build-asan --suite unit --suite damage
 	unset ASAN_OPTIONS UBSAN_OPTIONS

@@ -4,6 +4,7 @@
 # report that says what is missing, or an error; never by a signal, never in silence, never with more memory than the whole
 # dump takes. LT_TRACED: a build whose library traces (tests/run.sh runs this with a command under AddressSanitizer, whose own
 # build cannot trace). Without, it is the same with a few copies of each sort, for the memory that a plain build takes.
+# usage: damage.sh programs|r
 . "$LT_SOURCE/tests/lib.sh"
 traced=${LT_TRACED:-$LT_BUILD}
 lib=$traced/src/libleaktrace.so
@@ -17,6 +18,18 @@ damage() {
 	holds "$damage_text" "$targets/damage" "$@" "$work/copies" "$tool"
 }
 
+if [ "$1" = r ]; then
+	needs Rscript
+	[ -e "$traced/examples/asyncrd.so" ] || skip "no R example"
+	export ASYNCRD_MODULE="$traced/examples/asyncrd.so"
+	trace r Rscript "$LT_SOURCE/examples/asyncrd/asyncrd.R" --backend=mclapply --tasks=4 >/dev/null
+	# The master's, the largest.
+	dump=$(find "$work/r" -name '*.ltd' -exec ls -S {} + | head -n 1)
+	damage "R: cut" cut $step turn "$dump"
+	damage "R: overwritten" flip $((flips * 4 / 3)) turn "$dump"
+	finish
+fi
+
 trace small "$traced/tests/targets/forks" fork
 run trace killed "$traced/tests/targets/endings" kill
 "$tool" merge -o "$work/merged.ltd" "$work/small"
@@ -29,15 +42,6 @@ for dump in "$child" "$work"/killed/*.ltd "$work/merged.ltd"; do
 	damage "$name: wrong headers" header 1 turn "$dump"
 	damage "$name: stretched" stretch 1 $share "$dump"
 done
-
-if command -v Rscript >/dev/null && [ -e "$traced/examples/asyncrd.so" ]; then
-	export ASYNCRD_MODULE="$traced/examples/asyncrd.so"
-	trace r Rscript "$LT_SOURCE/examples/asyncrd/asyncrd.R" --backend=mclapply --tasks=4 >/dev/null
-	# The master's, the largest.
-	dump=$(find "$work/r" -name '*.ltd' -exec ls -S {} + | head -n 1)
-	damage "R: cut" cut $step turn "$dump"
-	damage "R: overwritten" flip $((flips * 4 / 3)) turn "$dump"
-fi
 
 # What else may lie in a session's directory does not hide the dumps in it, and is named.
 printf x >"$work/small/one.ltd"
