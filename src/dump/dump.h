@@ -21,6 +21,11 @@ struct lt_records {
 	uint64_t count, size;          /* as the last chunk's header has them; not read from there, for somebody may truncate the file */
 };
 
+#define LT_DUMP_DISK_FULL "no space left on device (1/50 of it, 16 MiB to 1 GiB, stays free)"
+
+/* How many bytes of a file system of `size` bytes dumps leave free. */
+uint64_t lt_dump_disk_reserve(uint64_t size);
+
 /* Creates the file at `path` (absolute; copied), exclusively, mode 0600, following no link, and maps its first `first_size`
  * bytes (a multiple of 4096). The process record is then zero and to be filled. Returns 0, -EEXIST, other -errno.
  * At start and in a fork child, one thread. */

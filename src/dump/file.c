@@ -30,7 +30,8 @@
 #define SEGMENT_MAX (UINT64_C(1) << 20)
 #define CHUNK_FIRST 4096u
 #define CHUNK_DEFAULT 32768u
-#define DISK_RESERVE (UINT64_C(16) << 20) /* bytes that must stay free on the file system */
+#define DISK_RESERVE_MIN (UINT64_C(16) << 20)
+#define DISK_RESERVE_MAX (UINT64_C(1) << 30)
 #define SNAPSHOT_FIRST (UINT64_C(64) << 10)
 #define SEGMENTS 16400 /* max_size is at most 16 GiB */
 
@@ -57,6 +58,13 @@ struct leaktrace_process *lt_process = &no_process;
 
 static struct lt_records strings = { .type = LEAKTRACE_CHUNK_STRINGS, .record_size = 1 };
 
+/* What others on a small file system need, and those on a large one that is nearly full: dumps of ten thousand workers fill it, too. */
+uint64_t lt_dump_disk_reserve(uint64_t size)
+{
+	uint64_t part = size / 50;
+	return part < DISK_RESERVE_MIN ? DISK_RESERVE_MIN : part > DISK_RESERVE_MAX ? DISK_RESERVE_MAX : part;
+}
+
 static int reserve(int fd, uint64_t offset, uint64_t size)
 {
 	struct rlimit limit;
@@ -65,7 +73,8 @@ static int reserve(int fd, uint64_t offset, uint64_t size)
 		return -EFBIG;
 	struct statfs disk;
 	if (lt_syscall6(SYS_fstatfs, fd, (long)&disk, 0, 0, 0, 0) == 0 && disk.f_bsize > 0 && disk.f_blocks &&
-	    (uint64_t)disk.f_bavail * (uint64_t)disk.f_bsize < size + DISK_RESERVE)
+	    (uint64_t)disk.f_bavail * (uint64_t)disk.f_bsize <
+	            size + lt_dump_disk_reserve((uint64_t)disk.f_blocks * (uint64_t)disk.f_bsize))
 		return -ENOSPC;
 	int error;
 	while ((error = lt_sys_fallocate(fd, 0, offset, size)) == -EINTR)
@@ -217,7 +226,7 @@ static int grow(uint64_t at_least)
 		error = add_segment(fd, size);
 	lt_sys_close(fd);
 	if (error)
-		fail(error == -ENOSPC ? "no space left on device"
+		fail(error == -ENOSPC ? LT_DUMP_DISK_FULL
 		     : error == -EFBIG ? "limit of file size"
 		     : error == -EDQUOT ? "disk quota exceeded"
 		     : error == -ESTALE ? "its file was replaced"

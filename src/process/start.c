@@ -114,7 +114,7 @@ static const char *reason(int error)
 	case ENOENT: return ": no such directory";
 	case ENOTDIR: return ": not a directory";
 	case EROFS: return ": read-only file system";
-	case ENOSPC: return ": no space left on device";
+	case ENOSPC: return ": " LT_DUMP_DISK_FULL;
 	case EDQUOT: return ": disk quota exceeded";
 	case EFBIG: return ": file size limit";
 	case ENOMEM: return ": out of memory";

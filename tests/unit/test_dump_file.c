@@ -469,6 +469,15 @@ static void interrupted_hook_of_a_fork_child_writes_nowhere(void **state)
 	view_free(&view);
 }
 
+static void some_of_the_disk_stays_free(void **state)
+{
+	assert_int_equal(lt_dump_disk_reserve(0), 16 << 20);
+	assert_int_equal(lt_dump_disk_reserve(800 << 20), 16 << 20);
+	assert_int_equal(lt_dump_disk_reserve(UINT64_C(10) << 30), (UINT64_C(10) << 30) / 50);
+	assert_int_equal(lt_dump_disk_reserve(UINT64_C(50) << 30), 1 << 30);
+	assert_int_equal(lt_dump_disk_reserve(UINT64_C(1) << 60), 1 << 30);
+}
+
 /* Until the file is full, then waits. */
 static void write_until_killed(void)
 {
@@ -521,6 +530,7 @@ static void file_is_readable_at_any_instant_and_after_a_kill(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		TEST(some_of_the_disk_stays_free),
 		TEST(file_is_created_for_its_owner_only),
 		TEST(existing_file_is_left_alone),
 		TEST(symbolic_link_is_not_followed),
