@@ -55,14 +55,15 @@ static inline bool lt_process_classified(const struct lt_process *process)
 	       (process->end != LT_END_RUNNING && process->end != LT_END_UNKNOWN && process->allocations == process->frees);
 }
 
-/* The verdict's blocks stand for the process's own list, which is not there, or has fewer of the same. */
+/* The verdict's blocks stand for the process's own list, which is not there, or was written a little earlier: other threads may have
+ * run on in between. */
 static inline bool lt_process_by_verdict(const struct lt_process *process)
 {
 	const struct leaktrace_process *record = &process->record;
 	bool listed = record->flags & LEAKTRACE_PROCESS_BLOCKS_FINAL && record->blocks_generation;
 
 	return process->verdict.state == LEAKTRACE_VERDICT_DONE &&
-	       (!listed || (process->verdict.trigger == LEAKTRACE_TRIGGER_END && process->verdict.dropped_blocks < record->dropped_blocks));
+	       (!listed || (process->verdict.trigger == LEAKTRACE_TRIGGER_END && process->verdict.dropped_blocks <= record->dropped_blocks));
 }
 
 /* Live blocks that could not be listed. */

@@ -339,7 +339,12 @@ int lt_classify(enum leaktrace_trigger trigger, const char *label, const void *c
 	if (trigger == LEAKTRACE_TRIGGER_END)
 		c.replaces = exec_snapshot;
 	c.stopped = lt_fork_stop_threads();
+	lt_count_settle();
+	if (last && !c.stopped) /* the dump is the classifier's from now on */
+		lt_record_end();
 	error = clone_helper(&c);
+	if (last) /* until now other threads waited at the gate, and freed nothing that the classifier would look for */
+		lt_record_end();
 	lt_fork_resume_threads();
 	lt_store_relaxed(&c.shared->pause_ns, lt_sys_clock(CLOCK_MONOTONIC) - c.begin_ns);
 	if (opened)

@@ -26,9 +26,7 @@ int lt_quick_exit_status;
 void lt_end_early(void)
 {
 	__atomic_fetch_or(&lt_process->flags, (uint32_t)LEAKTRACE_PROCESS_STOPPED, __ATOMIC_RELAXED);
-	lt_store_relaxed(&lt_state, LT_OFF);
-	lt_alive[LT_OPEN] = 0;
-	lt_record_settle();
+	lt_record_end();
 	lt_hooks_switch();
 	lt_gate_abandon();
 	if (lt_fork_is_stopping_threads())
@@ -53,6 +51,14 @@ static bool ends_task(enum leaktrace_end_kind kind, int code)
 	       (kind == LEAKTRACE_END__EXIT || (kind == LEAKTRACE_END_SIGNAL && code == SIGTERM)) && lt_r_leaves_child();
 }
 
+/* Of the threads that end the process at the same time. A fork child has a number of its own. */
+static bool is_first(void)
+{
+	static int ending;
+	int pid = lt_sys_getpid();
+	return lt_exchange_acquire(&ending, pid) != pid; /* pairs with nothing: whoever comes second only goes away */
+}
+
 bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *context)
 {
 	uint64_t all = ~UINT64_C(0), before = 0;
@@ -65,7 +71,8 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 	lt_tracer_enter();
 	if (!*lt_alive)
 		lt_fork_child_unseen(true);
-	bool mine = lt_dump_open() && (uint32_t)lt_sys_getpid() == lt_process->key.pid && !lt_process->end_kind;
+	bool last = kind != LEAKTRACE_END_EXEC; /* exec may fail */
+	bool mine = lt_dump_open() && (uint32_t)lt_sys_getpid() == lt_process->key.pid && !lt_process->end_kind && (!last || is_first());
 	if (mine) {
 		struct rusage usage;
 		lt_syscall6(SYS_rt_sigprocmask, SIG_SETMASK, (long)&all, (long)&before, 8, 0, 0);
@@ -80,14 +87,9 @@ bool lt_end(enum leaktrace_end_kind kind, int code, bool patient, const void *co
 			lt_process->max_rss = (uint64_t)usage.ru_maxrss * 1024;
 		lt_process->end_ns = lt_sys_clock(CLOCK_REALTIME);
 		lt_process->end_code = code;
-		bool last = kind != LEAKTRACE_END_EXEC; /* exec may fail */
-		if (last) {
-			lt_store_relaxed(&lt_state, LT_OFF);
-			lt_alive[LT_OPEN] = 0;
-			lt_record_settle();
-			lt_count_settle();
-		}
 		int error = lt_classify_end(context, last);
+		if (last)
+			lt_record_end();
 		if (error && !listed)
 			lt_blocks_write(true, patient, true);
 		lt_store_release(&lt_process->end_kind, (uint32_t)kind); /* pairs with the reader of the file */

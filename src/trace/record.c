@@ -105,6 +105,14 @@ void lt_record_settle(void)
 		lt_gate_shut_all();
 }
 
+void lt_record_end(void)
+{
+	lt_store_relaxed(&lt_state, LT_OFF);
+	lt_alive[LT_OPEN] = 0;
+	lt_record_settle();
+	lt_count_settle();
+}
+
 static void freed(const struct lt_block *block, bool temporary)
 {
 	if (lt_unlikely(lt_options.sample))

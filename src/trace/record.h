@@ -40,6 +40,10 @@ extern LT_HIDDEN uint64_t *lt_alive;
 bool lt_record_is_plain(void);
 void lt_record_settle(void);
 
+/* The image is over: nothing is recorded from now on, not even a free, and nobody waits at the gate for that. So what is to be told
+ * of live blocks comes before. Any context. */
+void lt_record_end(void);
+
 /* This image is traced and this thread is not inside the tracer. */
 static inline bool lt_recording(void)
 {

@@ -192,6 +192,12 @@ if [ "$traced" ]; then
 	by_function "$work/traced.records" >"$work/traced.verdicts"
 	judge leaktrace "$work/traced.verdicts" 3
 
+	# Of threads that allocate while the process ends nothing is lost, however many blocks there are just then.
+	if grep -qx threads/busy "$work/cases"; then
+		same "threads/busy: blocks that run through" reachable \
+			"$(awk -F '\t' '$1 == "threads/busy" && /\tchurn(\t|$)/ { print $2 }' "$work/traced.records" | sort -u)"
+	fi
+
 	# Others' blocks: no kind of loss that Valgrind does not see.
 	if [ "$oracle" ]; then
 		checks=$((checks + 1))
