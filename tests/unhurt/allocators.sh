@@ -44,6 +44,7 @@ few() {
 # Recording is switched by the command. Natively there is nothing to switch. usage: outside TOOL PROGRAM FILE
 cat >"$work/outside" <<'E2'
 rm -f "$3.out" "$3.in"
+: >"$3.out"
 mkfifo "$3.in"
 "$2" <"$3.in" >"$3.out" &
 pid=$!
